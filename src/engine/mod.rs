@@ -1,0 +1,4 @@
+//! The engine half: containers, images, networks and volumes behind the Docker Engine API.
+//! It knows nothing of Compose files.
+
+pub(crate) mod base;
