@@ -1,6 +1,8 @@
 //! hoist: runs Compose files with a container engine of its own.
 
+pub(crate) mod compose;
 pub(crate) mod engine;
+pub(crate) mod units;
 
 use std::process::ExitCode;
 
