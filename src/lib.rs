@@ -8,5 +8,9 @@ use std::process::ExitCode;
 
 /// Picks the role of this process (cli, engine, shim) and runs it.
 pub fn run() -> ExitCode {
+    let first = std::env::args_os().nth(1);
+    if first.is_some_and(|argument| argument == "engine-daemon") {
+        return engine::daemon::main(engine::daemon::paths_from_environment());
+    }
     ExitCode::SUCCESS
 }

@@ -1,4 +1,6 @@
 //! The engine half: containers, images, networks and volumes behind the Docker Engine API.
 //! It knows nothing of Compose files.
 
+pub(crate) mod api;
 pub(crate) mod base;
+pub(crate) mod daemon;

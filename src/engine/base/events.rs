@@ -2,7 +2,7 @@
 //! oldest for a reader that does not keep up.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::sync::broadcast;
@@ -46,17 +46,17 @@ impl Event {
     }
 }
 
-/// Where services publish and `GET /events` listens.
-#[derive(Debug)]
+/// Where services publish and `GET /events` listens. A clone is the same bus.
+#[derive(Debug, Clone)]
 pub(crate) struct EventBus {
-    history: Mutex<VecDeque<Event>>,
+    history: Arc<Mutex<VecDeque<Event>>>,
     sender: broadcast::Sender<Event>,
 }
 
 impl EventBus {
     pub(crate) fn new() -> Self {
         EventBus {
-            history: Mutex::new(VecDeque::new()),
+            history: Arc::new(Mutex::new(VecDeque::new())),
             sender: broadcast::channel(CHANNEL_EVENTS).0,
         }
     }
