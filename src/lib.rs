@@ -2,6 +2,8 @@
 
 pub(crate) mod compose;
 pub(crate) mod engine;
+pub(crate) mod oci;
+pub(crate) mod sys;
 pub(crate) mod units;
 
 use std::process::ExitCode;
