@@ -4,3 +4,4 @@
 pub(crate) mod api;
 pub(crate) mod base;
 pub(crate) mod daemon;
+pub(crate) mod networks;
