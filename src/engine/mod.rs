@@ -5,6 +5,6 @@ pub(crate) mod api;
 pub(crate) mod base;
 pub(crate) mod build;
 pub(crate) mod daemon;
-pub(crate) mod networks;
 pub(crate) mod images;
+pub(crate) mod networks;
 pub(crate) mod volumes;
