@@ -1,8 +1,14 @@
 //! hoist: runs Compose files with a container engine of its own.
 
+pub(crate) mod client;
 pub(crate) mod compose;
 pub(crate) mod engine;
+pub(crate) mod graph;
+pub(crate) mod labels;
 pub(crate) mod oci;
+pub(crate) mod ops;
+pub(crate) mod plan;
+pub(crate) mod progress;
 pub(crate) mod sys;
 pub(crate) mod units;
 

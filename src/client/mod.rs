@@ -1,0 +1,46 @@
+//! The Docker Engine API as the compose half sees it: one method an operation the crate needs.
+//! The only place that knows bollard. It decides nothing.
+
+pub(crate) mod connect;
+pub(crate) mod context;
+pub(crate) mod error;
+
+use bollard::Docker;
+
+pub(crate) use connect::{EngineChoice, Roots};
+pub(crate) use error::ClientError;
+
+/// A connection to one engine. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Client {
+    docker: Docker,
+    choice: EngineChoice,
+}
+
+impl Client {
+    /// Connects; starts the bundled engine when that is the choice and it does not run.
+    pub(crate) async fn connect(choice: EngineChoice) -> Result<Client, ClientError> {
+        let docker = connect::open(&choice).await?;
+        Ok(Client { docker, choice })
+    }
+
+    /// Connects only when the engine runs already: a bundled engine that does not run has no
+    /// containers worth starting it for.
+    pub(crate) fn connect_running(choice: EngineChoice) -> Result<Option<Client>, ClientError> {
+        Ok(connect::open_running(&choice)?.map(|docker| Client { docker, choice }))
+    }
+
+    pub(crate) fn choice(&self) -> &EngineChoice {
+        &self.choice
+    }
+
+    /// Whether hoist's own engine is behind it.
+    pub(crate) fn is_bundled(&self) -> bool {
+        self.choice.is_bundled()
+    }
+
+    /// For the other files of this folder only.
+    pub(in crate::client) fn docker(&self) -> &Docker {
+        &self.docker
+    }
+}

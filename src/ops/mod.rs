@@ -1,0 +1,101 @@
+//! One file a use case: load → observe → plan → apply. This file holds what they share: the
+//! context of a command and its error. Nothing here parses arguments or draws.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::client::{Client, ClientError};
+use crate::compose::model::Project;
+use crate::compose::{LoadErrors, Loaded};
+use crate::progress::Sink;
+
+/// A yes-or-no question to the user: the text, and the answer when there is nobody to ask.
+pub(crate) type Ask = Arc<dyn Fn(&str, bool) -> bool + Send + Sync>;
+
+/// What a command works with. Clones are cheap and mean the same command.
+#[derive(Clone)]
+pub(crate) struct Context {
+    pub(crate) client: Client,
+    pub(crate) project_name: String,
+    /// None when only the name of the project is known.
+    pub(crate) loaded: Option<Arc<Loaded>>,
+    pub(crate) progress: Sink,
+    pub(crate) ask: Ask,
+    /// Plan and print, write nothing.
+    pub(crate) dry_run: bool,
+    /// `_` with `--compatibility`, else `-`.
+    pub(crate) separator: &'static str,
+    /// How many engine calls may run at once; None: as many as there are.
+    pub(crate) parallel: Option<usize>,
+    /// The files given with `--env-file`; they go in a label.
+    pub(crate) env_files: Vec<String>,
+    /// `COMPOSE_IGNORE_ORPHANS`.
+    pub(crate) ignore_orphans: bool,
+}
+
+impl Context {
+    /// The loaded project, or the error that there is none.
+    ///
+    /// # Errors
+    /// When only a project name was given.
+    pub(crate) fn project(&self) -> Result<&Project, OpError> {
+        match &self.loaded {
+            Some(loaded) => Ok(&loaded.project),
+            None => Err(OpError::new(1, "no configuration file provided: not found")),
+        }
+    }
+}
+
+/// Why a command failed, and the exit code of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct OpError {
+    pub(crate) exit_code: u8,
+    /// Empty when everything has been said already.
+    pub(crate) message: String,
+    /// What to do about it.
+    pub(crate) hint: Option<String>,
+}
+
+impl OpError {
+    pub(crate) fn new(exit_code: u8, message: impl Into<String>) -> Self {
+        OpError {
+            exit_code,
+            message: message.into(),
+            hint: None,
+        }
+    }
+
+    pub(crate) fn failed(message: impl Into<String>) -> Self {
+        OpError::new(1, message)
+    }
+
+    /// The exit code alone: a process ended with it, or all was said.
+    pub(crate) fn exit(exit_code: u8) -> Self {
+        OpError::new(exit_code, "")
+    }
+
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+impl fmt::Display for OpError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for OpError {}
+
+impl From<ClientError> for OpError {
+    fn from(error: ClientError) -> Self {
+        OpError::failed(error.to_string())
+    }
+}
+
+impl From<LoadErrors> for OpError {
+    fn from(error: LoadErrors) -> Self {
+        OpError::failed(error.to_string())
+    }
+}
