@@ -1,5 +1,6 @@
 //! hoist: runs Compose files with a container engine of its own.
 
+pub(crate) mod cli;
 pub(crate) mod client;
 pub(crate) mod compose;
 pub(crate) mod engine;
@@ -10,6 +11,7 @@ pub(crate) mod ops;
 pub(crate) mod plan;
 pub(crate) mod progress;
 pub(crate) mod sys;
+pub(crate) mod ui;
 pub(crate) mod units;
 
 use std::process::ExitCode;
@@ -20,5 +22,5 @@ pub fn run() -> ExitCode {
     if first.is_some_and(|argument| argument == "engine-daemon") {
         return engine::daemon::main(engine::daemon::paths_from_environment());
     }
-    ExitCode::SUCCESS
+    cli::main(std::env::args_os().collect())
 }

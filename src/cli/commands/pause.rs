@@ -1,4 +1,4 @@
-//! `hoist pause` and `hoist unpause`: the command lines of them.
+//! `hoist pause`: the command line of it.
 
 /// Pause services
 #[derive(Debug, clap::Args)]

@@ -1,0 +1,106 @@
+//! Every command: its variant, its file, and the one match that runs it.
+
+pub(crate) mod alpha;
+pub(crate) mod attach;
+pub(crate) mod bridge;
+pub(crate) mod build;
+pub(crate) mod commit;
+pub(crate) mod completion;
+pub(crate) mod config;
+pub(crate) mod cp;
+pub(crate) mod create;
+pub(crate) mod down;
+pub(crate) mod engine;
+pub(crate) mod events;
+pub(crate) mod exec;
+pub(crate) mod export;
+pub(crate) mod generate;
+pub(crate) mod graph;
+pub(crate) mod images;
+pub(crate) mod kill;
+pub(crate) mod logs;
+pub(crate) mod ls;
+pub(crate) mod pause;
+pub(crate) mod plan;
+pub(crate) mod port;
+pub(crate) mod ps;
+pub(crate) mod publish;
+pub(crate) mod pull;
+pub(crate) mod push;
+pub(crate) mod restart;
+pub(crate) mod rm;
+pub(crate) mod run;
+pub(crate) mod scale;
+pub(crate) mod start;
+pub(crate) mod stats;
+pub(crate) mod stop;
+pub(crate) mod top;
+pub(crate) mod unpause;
+pub(crate) mod up;
+pub(crate) mod version;
+pub(crate) mod viz;
+pub(crate) mod volumes;
+pub(crate) mod wait;
+pub(crate) mod watch;
+
+use crate::cli::error::{CliError, Outcome};
+use crate::cli::session::Session;
+
+/// The commands, in the order of their names.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    #[command(hide = true)]
+    Alpha(alpha::Args),
+    Attach(attach::Args),
+    Bridge(bridge::Args),
+    Build(Box<build::Args>),
+    Commit(commit::Args),
+    Completion(completion::Args),
+    Config(Box<config::Args>),
+    Cp(cp::Args),
+    Create(create::Args),
+    Down(down::Args),
+    Engine(engine::Args),
+    Events(events::Args),
+    Exec(exec::Args),
+    Export(export::Args),
+    Generate(generate::Args),
+    Graph(graph::Args),
+    Images(images::Args),
+    Kill(kill::Args),
+    Logs(logs::Args),
+    Ls(ls::Args),
+    Pause(pause::Args),
+    Plan(plan::Args),
+    Port(port::Args),
+    Ps(ps::Args),
+    Publish(publish::Args),
+    Pull(pull::Args),
+    Push(push::Args),
+    Restart(restart::Args),
+    Rm(rm::Args),
+    Run(Box<run::Args>),
+    Scale(scale::Args),
+    Start(start::Args),
+    Stats(stats::Args),
+    Stop(stop::Args),
+    Top(top::Args),
+    Unpause(unpause::Args),
+    Up(Box<up::Args>),
+    Version(version::Args),
+    Viz(viz::Args),
+    Volumes(volumes::Args),
+    Wait(wait::Args),
+    Watch(watch::Args),
+}
+
+/// Runs one command.
+pub(crate) fn run(session: &Session, command: Command) -> Outcome {
+    match command {
+        Command::Version(args) => version::run(&args),
+        other => {
+            let _ = session;
+            Err(CliError::not_supported(format!("{other:?}")))
+        }
+    }
+}
