@@ -2,3 +2,4 @@
 //! It knows no container, no engine, no protocol.
 
 pub(crate) mod process;
+pub(crate) mod terminal;

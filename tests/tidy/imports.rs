@@ -48,7 +48,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "units",
         ],
     ),
-    ("ui", &["progress", "units"]),
+    ("ui", &["progress", "units", "sys"]),
     (
         "cli",
         &[
