@@ -100,7 +100,7 @@ impl Scope<'_> {
                     .into_iter()
                     .map(|(key, item)| (Value::from(key), item))
                     .collect();
-                items.sort_by(|a, b| functions::print(&a.0).cmp(&functions::print(&b.0)));
+                items.sort_by_key(|item| functions::print(&item.0));
                 items
             }
             Value::Null => Vec::new(),
