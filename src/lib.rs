@@ -10,6 +10,8 @@ pub(crate) mod oci;
 pub(crate) mod ops;
 pub(crate) mod plan;
 pub(crate) mod progress;
+pub(crate) mod runtime;
+pub(crate) mod shim;
 pub(crate) mod sys;
 pub(crate) mod ui;
 pub(crate) mod units;
@@ -18,9 +20,13 @@ use std::process::ExitCode;
 
 /// Picks the role of this process (cli, engine, shim) and runs it.
 pub fn run() -> ExitCode {
-    let first = std::env::args_os().nth(1);
+    let arguments: Vec<_> = std::env::args_os().collect();
+    if shim::is_asked_for(&arguments) {
+        return shim::zygote::main();
+    }
+    let first = arguments.get(1);
     if first.is_some_and(|argument| argument == "engine-daemon") {
         return engine::daemon::main(engine::daemon::paths_from_environment());
     }
-    cli::main(std::env::args_os().collect())
+    cli::main(arguments)
 }

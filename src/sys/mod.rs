@@ -1,5 +1,9 @@
 //! The kernel: safe wrappers over the system calls that the engine half needs. The only place with `unsafe`.
-//! It knows no container, no engine, no protocol.
+//! It knows no container, no engine, no protocol; from the rest of the crate it takes plain data only.
 
+pub(crate) mod cgroup;
+pub(crate) mod clone;
+pub(crate) mod fds;
+pub(crate) mod privileges;
 pub(crate) mod process;
 pub(crate) mod terminal;

@@ -1,7 +1,192 @@
 //! Processes: pidfds, waiting, signals by name and number, what `/proc` says about one. It starts none.
+#![expect(
+    unsafe_code,
+    reason = "waitid(2) and signal masks have no wrapper that fits"
+)]
 
 use std::fs;
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd as _, OwnedFd};
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+
+/// A process by descriptor: never mistaken for a later one with the same number.
+#[derive(Debug)]
+pub(crate) struct PidFd {
+    fd: OwnedFd,
+}
+
+impl PidFd {
+    pub(crate) fn open(pid: i32) -> io::Result<PidFd> {
+        let pid = rustix::process::Pid::from_raw(pid)
+            .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+        let fd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())?;
+        Ok(PidFd { fd })
+    }
+
+    pub(crate) fn from_fd(fd: OwnedFd) -> PidFd {
+        PidFd { fd }
+    }
+
+    /// Sends a signal by number. A process that has ended is an error (`ESRCH`).
+    pub(crate) fn signal(&self, signal: i32) -> io::Result<()> {
+        let no_info: *const libc::siginfo_t = std::ptr::null();
+        // SAFETY: plain numbers and a null pointer, which the kernel allows here.
+        let sent = unsafe {
+            libc::syscall(
+                libc::SYS_pidfd_send_signal,
+                std::os::fd::AsRawFd::as_raw_fd(&self.fd),
+                signal,
+                no_info,
+                0,
+            )
+        };
+        if sent < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(())
+    }
+
+    /// Blocks until the process has ended.
+    pub(crate) fn wait_readable(&self) -> io::Result<()> {
+        let mut watched = [PollFd::new(&self.fd, PollFlags::IN)];
+        loop {
+            match rustix::event::poll(&mut watched, None) {
+                Err(rustix::io::Errno::INTR) => {}
+                other => return other.map(drop).map_err(io::Error::from),
+            }
+        }
+    }
+}
+
+impl AsFd for PidFd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// Gives the kernel a moment, where it has no event to wait for.
+pub(crate) fn pause_ms(milliseconds: u32) {
+    let timeout = Timespec {
+        tv_sec: 0,
+        tv_nsec: i64::from(milliseconds) * 1_000_000,
+    };
+    // Nothing is watched: this is the timeout only. A signal may cut it short, which is fine.
+    let _ = rustix::event::poll(&mut [], Some(&timeout));
+}
+
+/// How a child ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Reaped {
+    pub(crate) pid: i32,
+    /// The exit code, or 128 and the signal.
+    pub(crate) code: i32,
+}
+
+/// Reaps one child that has ended, if there is one.
+pub(crate) fn reap_any() -> Option<Reaped> {
+    loop {
+        let mut status = 0;
+        // SAFETY: `status` is a valid place for the result.
+        let pid = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) };
+        if pid > 0 {
+            return Some(Reaped {
+                pid,
+                code: exit_code(status),
+            });
+        }
+        if pid == 0 || io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
+            return None;
+        }
+    }
+}
+
+/// Blocks until this child has ended.
+pub(crate) fn wait_child(pid: i32) -> io::Result<Reaped> {
+    loop {
+        let mut status = 0;
+        // SAFETY: `status` is a valid place for the result.
+        let reaped = unsafe { libc::waitpid(pid, &raw mut status, 0) };
+        if reaped == pid {
+            return Ok(Reaped {
+                pid,
+                code: exit_code(status),
+            });
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+}
+
+fn exit_code(status: i32) -> i32 {
+    if libc::WIFSIGNALED(status) {
+        128 + libc::WTERMSIG(status)
+    } else {
+        libc::WEXITSTATUS(status)
+    }
+}
+
+/// Blocks these signals for the calling thread and gives a descriptor that becomes readable when one comes.
+pub(crate) fn signal_fd(signals: &[i32]) -> io::Result<OwnedFd> {
+    let set = signal_set(signals);
+    // SAFETY: `set` is a valid set; the old mask is not asked for.
+    let masked =
+        unsafe { libc::sigprocmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()) };
+    if masked < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: `set` is a valid set; -1 asks for a new descriptor.
+    let fd = unsafe { libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just made this descriptor for us; nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// The number of the next signal that came on a [`signal_fd`].
+pub(crate) fn next_signal(fd: BorrowedFd<'_>) -> Option<i32> {
+    let mut buffer = [0u8; size_of::<libc::signalfd_siginfo>()];
+    let read = rustix::io::read(fd, &mut buffer).ok()?;
+    let number = buffer.first_chunk::<4>().filter(|_| read == buffer.len())?;
+    i32::try_from(u32::from_ne_bytes(*number)).ok()
+}
+
+/// Gives every signal its default action and blocks none, as a new program expects it.
+pub(crate) fn reset_signals() {
+    for signal in 1..=64 {
+        // Refused for SIGKILL, SIGSTOP and the two that libc keeps, which need nothing.
+        // SAFETY: SIG_DFL is a valid action for any signal.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+    let none = signal_set(&[]);
+    // SAFETY: `none` is a valid set; the old mask is not asked for.
+    unsafe { libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut()) };
+}
+
+fn signal_set(signals: &[i32]) -> libc::sigset_t {
+    let mut set = std::mem::MaybeUninit::uninit();
+    // SAFETY: the call fills the whole set.
+    unsafe { libc::sigemptyset(set.as_mut_ptr()) };
+    // SAFETY: filled just above.
+    let mut set = unsafe { set.assume_init() };
+    for signal in signals {
+        // SAFETY: `set` is a valid set; a wrong number is refused.
+        unsafe { libc::sigaddset(&raw mut set, *signal) };
+    }
+    set
+}
+
+/// Sends `signal` to a pid. Prefer [`PidFd::signal`] unless the process is an own child that is not reaped yet.
+pub(crate) fn kill(pid: i32, signal: i32) -> io::Result<()> {
+    // SAFETY: plain numbers.
+    if unsafe { libc::kill(pid, signal) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
 
 /// Whether `pid` would never notice `signal`: it is PID 1 of its namespace and neither catches nor blocks it, so the
 /// kernel drops the signal (`signal(7)`, `pid_namespaces(7)`). SIGKILL and SIGSTOP are never ignored.
