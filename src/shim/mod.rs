@@ -9,7 +9,6 @@
 //!
 //! `client` is the engine's side and async; everything else runs in the shim, which has one thread and no async runtime.
 
-pub(crate) mod attached;
 pub(crate) mod client;
 mod leftovers;
 pub(crate) mod protocol;

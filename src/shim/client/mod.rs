@@ -1,7 +1,9 @@
 //! The engine's side of a shim: make one, find one again, call it. Async; it never touches the container itself,
 //! except to kill what a dead shim left behind.
 
-use std::collections::{BTreeMap, HashMap};
+mod attached;
+
+use std::collections::HashMap;
 use std::io;
 use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
@@ -13,12 +15,14 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{oneshot, watch};
 
 use crate::oci::runtime_spec::{ConsoleSize, ContainerSpec, ProcessSpec, Resources};
-use crate::shim::attached::{Attached, Input, Output};
+
 use crate::shim::protocol::{
     AttachRequest, Call, CreateRequest, EXIT_FILE, ExecRequest, Message, RECORD_FILE, Reply,
     Request, SOCKET_FILE, ShimRecord, ShimState, decode, encode,
 };
 use crate::shim::{leftovers, zygote};
+
+pub(crate) use attached::{Attached, Input, Output, StdStream};
 
 pub(crate) use crate::shim::protocol::{
     AttachRequest as AttachOptions, Exit, LogOptions, StartError, StartErrorKind, Started, Target,
