@@ -1,9 +1,16 @@
 //! The Docker Engine API as the compose half sees it: one method an operation the crate needs.
 //! The only place that knows bollard. It decides nothing.
 
+pub(crate) mod build;
 pub(crate) mod connect;
 pub(crate) mod context;
+pub(crate) mod context_tar;
+pub(crate) mod dockerignore;
 pub(crate) mod error;
+pub(crate) mod files;
+pub(crate) mod images;
+pub(crate) mod reads;
+pub(crate) mod streams;
 
 use bollard::Docker;
 
