@@ -6,4 +6,5 @@ pub(crate) mod clone;
 pub(crate) mod fds;
 pub(crate) mod privileges;
 pub(crate) mod process;
+pub(crate) mod rooted;
 pub(crate) mod terminal;

@@ -12,7 +12,6 @@ use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::base::{Error, Result};
-use crate::engine::images::rooted::Root;
 use crate::engine::images::tar_reader::{Kind, TarReader};
 use crate::engine::images::{
     Image, Images, Pin, ProgressMessage, ProgressSender, compression, unpack,
@@ -20,6 +19,7 @@ use crate::engine::images::{
 use crate::oci::digest::HashingWriter;
 use crate::oci::manifest::{DOCUMENT_MAX_BYTES, Descriptor, Document, LAYERS_MAX};
 use crate::oci::{Digest, ImageConfig, Platform, Reference};
+use crate::sys::rooted::Root;
 
 const MEMBERS_MAX: usize = 100_000;
 /// Links among members (old `docker save` has them) are followed so often.

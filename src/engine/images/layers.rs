@@ -22,13 +22,13 @@ use crate::engine::base::records::{self, Durability};
 use crate::engine::base::sync::lock;
 use crate::engine::base::{Error, Paths, Result};
 use crate::engine::images::compression;
-use crate::engine::images::rooted::{self, Root};
 use crate::engine::images::skeleton::{self, SkeletonWriter};
 use crate::engine::images::tar_reader::TarReader;
 use crate::engine::images::tree_tar::{self, Marks};
 use crate::engine::images::unpack::{self, Unpack, Whiteouts};
 use crate::oci::Digest;
 use crate::oci::digest::{Hasher, HashingReader, HashingWriter};
+use crate::sys::rooted::{self, Root};
 
 const RECORD: &str = "layer.json";
 const SKELETON: &str = "skeleton.gz";

@@ -21,6 +21,7 @@ use crate::engine::base::sync::lock;
 use crate::engine::base::{Error, Event, EventBus, Paths, Result};
 use crate::oci::digest::is_hex;
 use crate::oci::{Digest, ImageConfig, Reference};
+use crate::sys::rooted;
 
 pub(crate) mod archive_load;
 pub(crate) mod compression;
@@ -29,7 +30,6 @@ pub(crate) mod layers;
 pub(crate) mod listing;
 pub(crate) mod names;
 pub(crate) mod remove;
-pub(crate) mod rooted;
 pub(crate) mod skeleton;
 pub(crate) mod snapshots;
 pub(crate) mod tar_reader;

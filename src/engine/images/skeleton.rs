@@ -9,7 +9,7 @@ use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 
-use crate::engine::images::rooted::Root;
+use crate::sys::rooted::Root;
 
 const RAW: u8 = b'R';
 const FILE: u8 = b'F';

@@ -19,11 +19,11 @@ use rustix::fs::{FileType, Stat};
 use crate::engine::base::sync::lock;
 use crate::engine::base::{Error, Paths, Result};
 use crate::engine::images::layers::Layers;
-use crate::engine::images::rooted::{self, Root};
 use crate::engine::images::unpack::{self, OPAQUE_XATTR};
 use crate::engine::images::{Change, ChangeKind, Image, Usage};
 use crate::oci::Digest;
 use crate::oci::runtime_spec::{RootfsSource, RootfsSpec};
+use crate::sys::rooted::{self, Root};
 
 const TOP: &str = "top";
 
@@ -116,7 +116,7 @@ impl Snapshots {
         fs::create_dir_all(&upper)?;
         // The root of an overlay looks as its upper directory does.
         let (from, to) = (Root::open(below)?, Root::open(&upper)?);
-        unpack::copy_attributes(from.as_fd(), to.as_fd())?;
+        rooted::copy_attributes(from.as_fd(), to.as_fd())?;
         fs::write(path.join(TOP), top.map_or("", |top| top.as_str()))?;
         fs::create_dir_all(path.join("work"))?;
         Ok(())
@@ -159,7 +159,7 @@ impl Snapshots {
     }
 
     pub(crate) fn usage(&self, container_id: &str) -> Result<Usage> {
-        let writable = tree_size(&self.upper(container_id)?)?;
+        let writable = rooted::tree_size(&self.upper(container_id)?)?;
         let mut rootfs = writable;
         let mut next = self.top(container_id);
         while let Some(layer) = next.and_then(|id| self.layers.get(&id)) {
@@ -288,28 +288,4 @@ fn joined(path: &[u8], name: &[u8]) -> Vec<u8> {
         return name.to_vec();
     }
     [path, b"/", name].concat()
-}
-
-/// Bytes in regular files below `path`, files with several names once.
-pub(crate) fn tree_size(path: &Path) -> Result<u64> {
-    let mut seen = HashSet::new();
-    let mut total = 0;
-    let mut folders = vec![Root::open(path)?.open_dir(b".")?];
-    while let Some(folder) = folders.pop() {
-        for name in rooted::names(folder.as_fd())? {
-            let Some(stat) = rooted::stat_at(folder.as_fd(), name.to_bytes())? else {
-                continue;
-            };
-            match FileType::from_raw_mode(stat.st_mode) {
-                FileType::RegularFile
-                    if stat.st_nlink > 1 && !seen.insert((stat.st_dev, stat.st_ino)) => {}
-                FileType::RegularFile => total += stat.st_size.cast_unsigned(),
-                FileType::Directory => {
-                    folders.push(rooted::open_dir_at(folder.as_fd(), name.to_bytes())?);
-                }
-                _ => {}
-            }
-        }
-    }
-    Ok(total)
 }

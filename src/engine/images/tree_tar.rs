@@ -10,8 +10,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 use rustix::fs::{FileType, Mode, OFlags, Stat, major, minor, openat, readlinkat};
 use tokio_util::sync::CancellationToken;
 
-use crate::engine::images::rooted::{self, Root, is_kept_xattr};
 use crate::engine::images::unpack::OPAQUE_XATTR;
+use crate::sys::rooted::{self, Root, is_kept_xattr};
 
 const BLOCK: usize = 512;
 /// As many levels as unpacking accepts.

@@ -13,8 +13,8 @@ use rustix::fs::{
 use rustix::io::Errno;
 use tokio_util::sync::CancellationToken;
 
-use crate::engine::images::rooted::{self, Root, is_kept_xattr, shown, split_parent, stat_at};
 use crate::engine::images::tar_reader::{Entry, Kind, TarReader};
+use crate::sys::rooted::{self, Root, is_kept_xattr, shown, split_parent, stat_at};
 
 const ENTRIES_MAX: u64 = 4_000_000;
 const DEPTH_MAX: usize = 256;
@@ -342,7 +342,7 @@ impl<R: Read> Unpacker<'_, R> {
             let mut to = File::from(openat(parent, name, flags, Mode::from_raw_mode(0o600))?);
             check_space(self.options.root.as_fd(), from.metadata()?.len())?;
             self.unpacked.bytes += io::copy(&mut from, &mut to)?;
-            return copy_attributes(from.as_fd(), to.as_fd());
+            return rooted::copy_attributes(from.as_fd(), to.as_fd());
         }
         Err(invalid(format_args!(
             "the hard link's target {} does not exist",
@@ -443,44 +443,11 @@ pub(crate) fn inherit(lowers: &[Root], path: &[u8], fd: BorrowedFd<'_>) -> io::R
         };
         if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
             let from = lower.open_dir(path)?;
-            return copy_attributes(from.as_fd(), fd);
+            return rooted::copy_attributes(from.as_fd(), fd);
         }
         return Ok(());
     }
     Ok(())
-}
-
-/// Owner, mode, kept attributes and times of `from` put on `to`.
-pub(crate) fn copy_attributes(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> io::Result<()> {
-    let stat = rustix::fs::fstat(from)?;
-    fchown(
-        to,
-        Some(Uid::from_raw(stat.st_uid)),
-        Some(Gid::from_raw(stat.st_gid)),
-    )?;
-    fchmod(to, Mode::from_raw_mode(stat.st_mode & 0o7777))?;
-    for (name, value) in rooted::xattrs(from)? {
-        if is_kept_xattr(&name) {
-            match rustix::fs::fsetxattr(to, name.as_str(), &value, XattrFlags::empty()) {
-                Ok(()) | Err(Errno::NOTSUP) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-    }
-    Ok(rustix::fs::futimens(to, &stat_times(&stat))?)
-}
-
-pub(crate) fn stat_times(stat: &rustix::fs::Stat) -> Timestamps {
-    Timestamps {
-        last_access: Timespec {
-            tv_sec: stat.st_mtime,
-            tv_nsec: stat.st_mtime_nsec.cast_signed(),
-        },
-        last_modification: Timespec {
-            tv_sec: stat.st_mtime,
-            tv_nsec: stat.st_mtime_nsec.cast_signed(),
-        },
-    }
 }
 
 #[cfg(test)]

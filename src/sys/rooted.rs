@@ -9,7 +9,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use rustix::fs::{
-    AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, openat, openat2, unlinkat,
+    AtFlags, Dir, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps, Uid,
+    XattrFlags, fchmod, fchown, openat, openat2, unlinkat,
 };
 use rustix::io::Errno;
 
@@ -335,6 +336,63 @@ pub(crate) fn split_parent(path: &[u8]) -> (&[u8], &[u8]) {
 
 pub(crate) fn os(path: &[u8]) -> &OsStr {
     OsStr::from_bytes(path)
+}
+
+/// Owner, mode, kept attributes and times of `from` put on `to`.
+pub(crate) fn copy_attributes(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> io::Result<()> {
+    let stat = rustix::fs::fstat(from)?;
+    fchown(
+        to,
+        Some(Uid::from_raw(stat.st_uid)),
+        Some(Gid::from_raw(stat.st_gid)),
+    )?;
+    fchmod(to, Mode::from_raw_mode(stat.st_mode & 0o7777))?;
+    for (name, value) in xattrs(from)? {
+        if is_kept_xattr(&name) {
+            match rustix::fs::fsetxattr(to, name.as_str(), &value, XattrFlags::empty()) {
+                Ok(()) | Err(Errno::NOTSUP) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+    Ok(rustix::fs::futimens(to, &stat_times(&stat))?)
+}
+
+pub(crate) fn stat_times(stat: &rustix::fs::Stat) -> Timestamps {
+    Timestamps {
+        last_access: Timespec {
+            tv_sec: stat.st_mtime,
+            tv_nsec: stat.st_mtime_nsec.cast_signed(),
+        },
+        last_modification: Timespec {
+            tv_sec: stat.st_mtime,
+            tv_nsec: stat.st_mtime_nsec.cast_signed(),
+        },
+    }
+}
+
+/// Bytes in regular files below `path`, files with several names once.
+pub(crate) fn tree_size(path: &Path) -> io::Result<u64> {
+    let mut seen = std::collections::HashSet::new();
+    let mut total = 0;
+    let mut folders = vec![Root::open(path)?.open_dir(b".")?];
+    while let Some(folder) = folders.pop() {
+        for name in names(folder.as_fd())? {
+            let Some(stat) = stat_at(folder.as_fd(), name.to_bytes())? else {
+                continue;
+            };
+            match FileType::from_raw_mode(stat.st_mode) {
+                FileType::RegularFile
+                    if stat.st_nlink > 1 && !seen.insert((stat.st_dev, stat.st_ino)) => {}
+                FileType::RegularFile => total += stat.st_size.cast_unsigned(),
+                FileType::Directory => {
+                    folders.push(open_dir_at(folder.as_fd(), name.to_bytes())?);
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(total)
 }
 
 #[cfg(test)]
