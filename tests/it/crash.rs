@@ -125,9 +125,9 @@ fn containers_outlive_the_engine(w: &World) {
         "fine",
         "its port is published again"
     );
-    assert!(
-        w.exec("cache", &["wget", "-qO-", "http://web/"])
-            .contains("fine"),
+    assert_eq!(
+        w.ask("cache", "web").as_deref(),
+        Some("fine"),
         "its name is served again"
     );
     w.hoist(&["up", "-d"]).success();

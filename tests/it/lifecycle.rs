@@ -197,7 +197,7 @@ fn pause_freezes_and_unpause_goes_on(w: &World) {
     w.hoist(&["ps", "--status", "paused", "-q"])
         .success()
         .prints(&w.id("a"));
-    w.hoist(&["unpause"]).success();
+    w.hoist(&["unpause", "a"]).success();
     assert_eq!(w.state("a"), "running");
 }
 

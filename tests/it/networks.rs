@@ -13,25 +13,10 @@ fn server(name: &str, more: &str) -> String {
     )
 }
 
-/// What `from` gets from a host, or nothing.
-fn reach(w: &World, from: &str, host: &str) -> Option<String> {
-    let output = w.hoist(&[
-        "exec",
-        "-T",
-        from,
-        "wget",
-        "-qO-",
-        "-T",
-        "2",
-        &format!("http://{host}/"),
-    ]);
-    (output.code == 0).then(|| output.stdout.trim().to_owned())
-}
-
 #[track_caller]
 fn reaches(w: &World, from: &str, host: &str, answer: &str) {
     eventually(&format!("{from} reaches {host}"), || {
-        reach(w, from, host).filter(|said| said == answer)
+        w.ask(from, host).filter(|said| said == answer)
     });
 }
 
@@ -58,15 +43,11 @@ fn networks_separate(w: &World) {
     w.hoist(&["up", "-d"]).success();
     reaches(w, "web", "api", "I am api");
     reaches(w, "api", "db", "I am db");
-    assert_eq!(reach(w, "web", "db"), None, "web and db share no network");
+    assert_eq!(w.ask("web", "db"), None, "web and db share no network");
     let db =
         w.inspect("db")["NetworkSettings"]["Networks"][format!("{}_back", w.project)]["IPAddress"]
             .clone();
-    assert_eq!(
-        reach(w, "web", db.as_str().unwrap()),
-        None,
-        "nor by address"
-    );
+    assert_eq!(w.ask("web", db.as_str().unwrap()), None, "nor by address");
     assert!(
         w.network("default").is_none(),
         "an unused default network is not made"
@@ -113,17 +94,7 @@ fn replicas_share_the_name(w: &World) {
 fn an_unknown_name_is_unknown(w: &World) {
     w.compose(&format!("services:{}", server("web", "")));
     w.hoist(&["up", "-d"]).success();
-    let output = w.hoist(&[
-        "exec",
-        "-T",
-        "web",
-        "wget",
-        "-qO-",
-        "-T",
-        "2",
-        "http://nosuch/",
-    ]);
-    assert_ne!(output.code, 0);
+    assert_eq!(w.ask("web", "nosuch"), None);
 }
 
 fn a_name_follows_its_container(w: &World) {
@@ -135,7 +106,7 @@ fn a_name_follows_its_container(w: &World) {
     w.hoist(&["up", "-d"]).success();
     reaches(w, "web", "db", "I am db");
     w.hoist(&["stop", "db"]).success();
-    assert_eq!(reach(w, "web", "db"), None);
+    assert_eq!(w.ask("web", "db"), None);
     w.hoist(&["up", "-d", "--force-recreate", "db"]).success();
     reaches(w, "web", "db", "I am db");
 }
@@ -291,7 +262,7 @@ fn a_service_can_share_anothers_network(w: &World) {
         before,
         "up again changes nothing"
     );
-    w.hoist(&["up", "-d", "--force-recreate", "web"]).success();
+    w.hoist(&["up", "-d", "--force-recreate"]).success();
     reaches(w, "side", "127.0.0.1", "I am web");
 }
 
@@ -375,24 +346,27 @@ fn links_are_names(w: &World) {
     reaches(w, "web", "store", "I am db");
 }
 
-fn udp_ports_are_published(w: &World) {
+fn udp_and_tcp_of_one_number_are_two_ports(w: &World) {
     let port = free_port();
     w.compose(&format!(
-        "services:\n  a: {{image: \"${{IMAGE}}\", ports: [\"{port}:5000/udp\"], command: [\"sh\", \"-c\", \"nc -u -l -p 5000 -e cat\"]}}\n"
+        "services:{}",
+        server(
+            "web",
+            &format!("    ports: [\"{port}:80\", \"{port}:80/udp\"]\n")
+        )
     ));
     w.hoist(&["up", "-d"]).success();
-    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-    socket.connect(("127.0.0.1", port)).unwrap();
-    socket
-        .set_read_timeout(Some(std::time::Duration::from_millis(300)))
-        .unwrap();
-    eventually("the echo", || {
-        // A refused datagram is an answer too: the service is not up yet.
-        let _sent = socket.send(b"hello");
-        let mut buffer = [0; 16];
-        let count = socket.recv(&mut buffer).ok()?;
-        (&buffer[..count] == b"hello").then_some(())
-    });
+    let ports = w.inspect("web")["NetworkSettings"]["Ports"].clone();
+    assert_eq!(ports["80/tcp"][0]["HostPort"], port.to_string());
+    assert_eq!(ports["80/udp"][0]["HostPort"], port.to_string());
+    w.hoist(&["port", "--protocol", "udp", "web", "80"])
+        .success()
+        .prints(&port.to_string());
+    assert!(
+        std::net::UdpSocket::bind(("0.0.0.0", port)).is_err(),
+        "the port is taken on the host"
+    );
+    assert_eq!(fetch(port, "/").trim(), "I am web");
 }
 
 fn two_ports_of_a_range_are_published(w: &World) {
@@ -432,6 +406,6 @@ both_engines!(
     dns_settings_reach_the_container,
     a_mac_address_is_given,
     links_are_names,
-    udp_ports_are_published,
+    udp_and_tcp_of_one_number_are_two_ports,
     two_ports_of_a_range_are_published,
 );

@@ -229,11 +229,11 @@ services:
     image: x
     command: ["sh", "-c", "echo $$HOME"]
     ports: ["8080:80", "127.0.0.1:53:53/udp"]
-    volumes: ["v:/v", "./b:/b:ro", {type: tmpfs, target: /t}]
+    volumes: ["vol:/v", "./b:/b:ro", {type: tmpfs, target: /t}]
     healthcheck: {test: "true", interval: 1m30s}
     deploy: {resources: {limits: {memory: 64m}}}
     networks: {n: {aliases: [z]}}
-volumes: {v: {}}
+volumes: {vol: {}}
 networks: {n: {}}
 "#,
     );
@@ -254,11 +254,11 @@ fn config_hash_is_the_containers_label(w: &World) {
 }
 
 fn config_lists_parts(w: &World) {
-    w.compose("services:\n  a: {image: x, volumes: [\"v:/v\"], profiles: [p]}\n  b: {image: y, environment: {A: \"${VAR:-d}\"}}\nvolumes: {v: {}}\n");
+    w.compose("services:\n  a: {image: x, volumes: [\"vol:/v\"], profiles: [p]}\n  b: {image: y, environment: {A: \"${VAR:-d}\"}}\nvolumes: {vol: {}}\n");
     assert_eq!(w.hoist(&["config", "--profiles"]).success().lines(), ["p"]);
     w.hoist(&["--profile", "p", "config", "--volumes"])
         .success()
-        .prints("v");
+        .prints("vol");
     w.hoist(&["config", "--variables"]).success().prints("VAR");
     w.hoist(&["config", "-q"]).success();
 }

@@ -34,8 +34,8 @@ fn a_named_volume_has_composes_labels(w: &World) {
 
 fn an_empty_volume_takes_the_images_content(w: &World) {
     w.compose(&format!(
-        "{}volumes: {{v: {{}}}}\n",
-        service("    volumes: [\"v:/data\"]\n")
+        "{}volumes: {{vol: {{}}}}\n",
+        service("    volumes: [\"vol:/data\"]\n")
     ));
     w.hoist(&["up", "-d"]).success();
     assert_eq!(w.exec("a", &["cat", "/data/seed"]), "from the image");
@@ -43,9 +43,9 @@ fn an_empty_volume_takes_the_images_content(w: &World) {
 
 fn nocopy_leaves_it_empty(w: &World) {
     w.compose(&format!(
-        "{}volumes: {{v: {{}}}}\n",
+        "{}volumes: {{vol: {{}}}}\n",
         service(
-            "    volumes: [{type: volume, source: v, target: /data, volume: {nocopy: true}}]\n"
+            "    volumes: [{type: volume, source: vol, target: /data, volume: {nocopy: true}}]\n"
         )
     ));
     w.hoist(&["up", "-d"]).success();
@@ -81,8 +81,8 @@ fn an_anonymous_volume_goes_with_down_v(w: &World) {
 fn an_external_volume_is_never_removed(w: &World) {
     let name = format!("ext-{}", w.project);
     w.compose(&format!(
-        "{}volumes: {{v: {{name: {name}, external: true}}}}\n",
-        service("    volumes: [\"v:/v\"]\n")
+        "{}volumes: {{vol: {{name: {name}, external: true}}}}\n",
+        service("    volumes: [\"vol:/v\"]\n")
     ));
     w.hoist(&["up", "-d"]).exits(1).says(&name);
     w.api
@@ -154,13 +154,13 @@ fn a_subpath_of_a_volume_is_mounted(w: &World) {
     w.compose(
         r#"
 services:
-  seed: {image: "${IMAGE}", command: ["sh", "-c", "mkdir -p /v/sub; echo deep > /v/sub/file"], volumes: ["v:/v"]}
+  seed: {image: "${IMAGE}", command: ["sh", "-c", "mkdir -p /v/sub; echo deep > /v/sub/file"], volumes: ["vol:/v"]}
   a:
     image: ${IMAGE}
     command: sleep 1000
-    volumes: [{type: volume, source: v, target: /sub, volume: {subpath: sub}}]
+    volumes: [{type: volume, source: vol, target: /sub, volume: {subpath: sub}}]
     depends_on: {seed: {condition: service_completed_successfully}}
-volumes: {v: {}}
+volumes: {vol: {}}
 "#,
     );
     w.hoist(&["up", "-d"]).success();
@@ -183,8 +183,8 @@ services:
 fn volume_driver_options_mount_a_folder(w: &World) {
     w.file("backing/file", "backed\n");
     w.compose(&format!(
-        "{}volumes:\n  v:\n    driver: local\n    driver_opts: {{type: none, o: bind, device: ./backing}}\n",
-        service("    volumes: [\"v:/v\"]\n")
+        "{}volumes:\n  vol:\n    driver: local\n    driver_opts: {{type: none, o: bind, device: ./backing}}\n",
+        service("    volumes: [\"vol:/v\"]\n")
     ));
     w.hoist(&["up", "-d"]).success();
     assert_eq!(w.exec("a", &["cat", "/v/file"]), "backed");

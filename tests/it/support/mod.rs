@@ -8,7 +8,9 @@ mod world;
 
 pub(crate) use api::Api;
 pub(crate) use process::Process;
-pub(crate) use world::{Engine, World, eventually, fetch, free_port, leave_out, pause, try_fetch};
+pub(crate) use world::{
+    Engine, World, eventually, fetch, free_port, is_oracle, leave_out, pause, try_fetch,
+};
 
 /// Makes of each scenario two tests: `<name>::bundled` on hoist's own engine and `<name>::docker` on Docker.
 macro_rules! both_engines {

@@ -89,6 +89,12 @@ impl World {
         let folder = root.path().join(&project);
         fs::create_dir(&folder).unwrap();
         fs::create_dir(root.path().join("home")).unwrap();
+        if is_oracle() {
+            let plugins = root.path().join("home/.docker/cli-plugins");
+            fs::create_dir_all(&plugins).unwrap();
+            let buildx = Path::new(&binary()[0]).with_file_name("docker-buildx");
+            std::os::unix::fs::symlink(buildx, plugins.join("docker-buildx")).unwrap();
+        }
         let (image, archive) = image::busybox();
         let api = match engine {
             Engine::Bundled => Api::new(root.path().join("run/engine.sock")),
@@ -347,6 +353,14 @@ impl World {
         self.hoist(&args).success().stdout.trim().to_owned()
     }
 
+    /// What an HTTP server on port 80 of a host answers to a service, body only; nothing where it cannot be reached.
+    pub(crate) fn ask(&self, service: &str, host: &str) -> Option<String> {
+        let request = format!("printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w 2 {host} 80");
+        let output = self.hoist(&["exec", "-T", service, "sh", "-c", &request]);
+        let (_head, body) = output.stdout.split_once("\r\n\r\n")?;
+        (output.code == 0).then(|| body.trim().to_owned())
+    }
+
     /// All lines a service has logged, without prefix.
     #[track_caller]
     pub(crate) fn logged(&self, service: &str) -> String {
@@ -549,13 +563,10 @@ fn environment(engine: Engine, root: &Path, image: &str, api: &Api) -> BTreeMap<
     ]);
     match engine {
         Engine::Bundled => environment.insert("HOIST_ENGINE".to_owned(), "bundled".to_owned()),
-        Engine::Docker => {
-            environment.insert("DOCKER_BUILDKIT".to_owned(), "0".to_owned());
-            environment.insert(
-                "DOCKER_HOST".to_owned(),
-                format!("unix://{}", api.socket().display()),
-            )
-        }
+        Engine::Docker => environment.insert(
+            "DOCKER_HOST".to_owned(),
+            format!("unix://{}", api.socket().display()),
+        ),
     };
     environment
 }
