@@ -204,7 +204,8 @@ impl Process {
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
-        kill(self.pid, signal).unwrap();
+        // It may have ended by itself at this very moment.
+        let _gone = kill(self.pid, signal);
     }
 
     pub(crate) fn stdout(&self) -> String {
