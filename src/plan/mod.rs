@@ -7,6 +7,12 @@
 //! Options                 ─┘
 //! ```
 
+pub(crate) mod changes;
+pub(crate) mod config_hash;
+mod containers;
+pub(crate) mod desired;
+pub(crate) mod limits;
+mod networks;
 pub(crate) mod observed;
 pub(crate) mod operation;
 #[expect(
@@ -14,10 +20,18 @@ pub(crate) mod operation;
     reason = "the plan is what this folder is about"
 )]
 pub(crate) mod plan;
+pub(crate) mod pseudo;
+pub(crate) mod reconcile;
+mod start;
+pub(crate) mod teardown;
+mod volumes;
 
 pub(crate) use observed::{
     ContainerState, Health, Observed, ObservedContainer, ObservedImage, ObservedMount,
     ObservedNetwork, ObservedVolume,
 };
 pub(crate) use operation::{Condition, ContainerRef, InheritedMount, Operation};
+pub(crate) use desired::Desired;
+pub(crate) use limits::Limits;
+pub(crate) use reconcile::{Goal, PlanError, ReconcileOptions, Recreate, reconcile};
 pub(crate) use plan::{Cause, Location, Node, NodeId, Plan};

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use super::limits::Limits;
+
 /// Everything of one project that lives on the engine.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Observed {
@@ -14,6 +16,8 @@ pub(crate) struct Observed {
     pub(crate) volumes: Vec<ObservedVolume>,
     /// Local images by the reference that was asked for.
     pub(crate) images: BTreeMap<String, ObservedImage>,
+    /// Live limits by container id, of those that were asked for (see `reconcile::needs_limits`).
+    pub(crate) limits: BTreeMap<String, Limits>,
 }
 
 /// The state of a container as the engine's list gives it.
@@ -83,6 +87,7 @@ pub(crate) struct ObservedContainer {
     pub(crate) state: ContainerState,
     /// The engine's words: `Up 3 seconds (healthy)`, `Exited (1) 2 minutes ago`.
     pub(crate) status: String,
+    pub(crate) command: String,
     pub(crate) health: Health,
     /// The reference it was made from, and the image id.
     pub(crate) image: String,

@@ -87,6 +87,7 @@ pub(crate) enum Operation {
         key: String,
         network: String,
         service: String,
+        number: u32,
         container: ContainerRef,
     },
     DisconnectNetwork {
@@ -153,6 +154,8 @@ pub(crate) enum Operation {
         service: String,
         index: usize,
         number: u32,
+        /// A replica whose volumes the hook sees.
+        container: ContainerRef,
     },
     /// Runs a `post_start` or `pre_stop` hook inside a container.
     RunHook {
@@ -165,9 +168,9 @@ pub(crate) enum Operation {
     /// Holds back what comes after until the service fulfils the condition.
     Wait {
         service: String,
+        containers: Vec<ContainerRef>,
         condition: Condition,
         required: bool,
-        for_service: Option<String>,
     },
     RunProvider {
         service: String,
@@ -323,13 +326,9 @@ impl fmt::Display for Operation {
             Operation::Wait {
                 condition,
                 required,
-                for_service,
                 ..
             } => {
                 write!(f, " until {}", condition.as_str())?;
-                if let Some(dependent) = for_service {
-                    write!(f, " for {dependent}")?;
-                }
                 if *required {
                     Ok(())
                 } else {
