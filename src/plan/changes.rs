@@ -96,10 +96,16 @@ fn compare(path: &mut String, old: Option<&Value>, new: Option<&Value>, changes:
     }
     let empty = serde_json::Map::new();
     match (old, new) {
-        (Some(Value::Object(old)), Some(Value::Object(new))) => compare_objects(path, old, new, changes),
+        (Some(Value::Object(old)), Some(Value::Object(new))) => {
+            compare_objects(path, old, new, changes)
+        }
         // A section that comes or goes is told by its fields.
-        (None | Some(Value::Null), Some(Value::Object(new))) if is_section(path) => compare_objects(path, &empty, new, changes),
-        (Some(Value::Object(old)), None | Some(Value::Null)) if is_section(path) => compare_objects(path, old, &empty, changes),
+        (None | Some(Value::Null), Some(Value::Object(new))) if is_section(path) => {
+            compare_objects(path, &empty, new, changes)
+        }
+        (Some(Value::Object(old)), None | Some(Value::Null)) if is_section(path) => {
+            compare_objects(path, old, &empty, changes)
+        }
         (Some(Value::Array(old)), Some(Value::Array(new))) if old.len() == new.len() => {
             let length = path.len();
             for (index, (old, new)) in old.iter().zip(new).enumerate() {
@@ -117,7 +123,10 @@ fn compare(path: &mut String, old: Option<&Value>, new: Option<&Value>, changes:
 }
 
 fn is_section(path: &str) -> bool {
-    path.is_empty() || path == "deploy" || path.starts_with("deploy.resources") || matches!(path, "environment" | "labels" | "sysctls")
+    path.is_empty()
+        || path == "deploy"
+        || path.starts_with("deploy.resources")
+        || matches!(path, "environment" | "labels" | "sysctls")
 }
 
 fn compare_objects(
@@ -168,9 +177,18 @@ fn is_secret(path: &str) -> bool {
         return false;
     };
     let name = name.to_ascii_uppercase();
-    ["PASSWORD", "PASSWD", "SECRET", "TOKEN", "APIKEY", "API_KEY", "PRIVATE_KEY", "CREDENTIAL"]
-        .iter()
-        .any(|word| name.contains(word))
+    [
+        "PASSWORD",
+        "PASSWD",
+        "SECRET",
+        "TOKEN",
+        "APIKEY",
+        "API_KEY",
+        "PRIVATE_KEY",
+        "CREDENTIAL",
+    ]
+    .iter()
+    .any(|word| name.contains(word))
 }
 
 #[cfg(test)]
@@ -181,7 +199,15 @@ mod tests {
         between(old, new)
             .unwrap()
             .iter()
-            .map(|c| format!("{} {:?} {:?} {:?}", c.path, c.old.as_deref().unwrap_or("-"), c.new.as_deref().unwrap_or("-"), c.reach()))
+            .map(|c| {
+                format!(
+                    "{} {:?} {:?} {:?}",
+                    c.path,
+                    c.old.as_deref().unwrap_or("-"),
+                    c.new.as_deref().unwrap_or("-"),
+                    c.reach()
+                )
+            })
             .collect()
     }
 
@@ -206,11 +232,17 @@ mod tests {
     #[test]
     fn a_limit_that_appears_is_an_update() {
         assert_eq!(
-            texts(r#"{"image":"a"}"#, r#"{"image":"a","deploy":{"resources":{"limits":{"memory":"1024"}}}}"#),
+            texts(
+                r#"{"image":"a"}"#,
+                r#"{"image":"a","deploy":{"resources":{"limits":{"memory":"1024"}}}}"#
+            ),
             [r#"deploy.resources.limits.memory "-" "1024" Update"#]
         );
         assert_eq!(
-            texts(r#"{"image":"a","command":["a","b"]}"#, r#"{"image":"a","command":["a"]}"#),
+            texts(
+                r#"{"image":"a","command":["a","b"]}"#,
+                r#"{"image":"a","command":["a"]}"#
+            ),
             [r#"command "[a, b]" "[a]" Recreate"#]
         );
     }

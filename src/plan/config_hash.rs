@@ -58,10 +58,19 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 
 /// A service whose `service:` references name containers instead: what the engine is sent, and
 /// what the hash is taken from. Returns the names that could not be resolved.
-pub(crate) fn with_container_references(service: &Service, ids: &BTreeMap<String, String>) -> (Service, Vec<String>) {
+pub(crate) fn with_container_references(
+    service: &Service,
+    ids: &BTreeMap<String, String>,
+) -> (Service, Vec<String>) {
     let mut resolved = service.clone();
     let mut missing = Vec::new();
-    for mode in [&mut resolved.network_mode, &mut resolved.ipc, &mut resolved.pid, &mut resolved.uts, &mut resolved.cgroup] {
+    for mode in [
+        &mut resolved.network_mode,
+        &mut resolved.ipc,
+        &mut resolved.pid,
+        &mut resolved.uts,
+        &mut resolved.cgroup,
+    ] {
         if let Some(name) = mode.strip_prefix("service:") {
             match ids.get(name) {
                 Some(id) => *mode = format!("container:{id}"),
@@ -88,10 +97,16 @@ pub(crate) fn with_container_references(service: &Service, ids: &BTreeMap<String
 
 /// Names of the services whose containers a service shares namespaces or volumes with.
 pub(crate) fn referenced_services(service: &Service) -> Vec<String> {
-    let mut names: Vec<String> = [&service.network_mode, &service.ipc, &service.pid, &service.uts, &service.cgroup]
-        .into_iter()
-        .filter_map(|mode| mode.strip_prefix("service:").map(str::to_owned))
-        .collect();
+    let mut names: Vec<String> = [
+        &service.network_mode,
+        &service.ipc,
+        &service.pid,
+        &service.uts,
+        &service.cgroup,
+    ]
+    .into_iter()
+    .filter_map(|mode| mode.strip_prefix("service:").map(str::to_owned))
+    .collect();
     names.extend(
         service
             .volumes_from

@@ -7,7 +7,9 @@ use super::changes::{self, Change, Reach};
 use super::config_hash;
 use super::limits::Limits;
 use super::observed::{ContainerState, ObservedContainer};
-use super::operation::{ContainerRef, CreateContainer, InheritedMount, Operation, ProviderAction, temporary_name};
+use super::operation::{
+    ContainerRef, CreateContainer, InheritedMount, Operation, ProviderAction, temporary_name,
+};
 use super::plan::{Cause, NodeId};
 use super::reconcile::{Goal, PlanError, Planner, Recreate, ResourcePlan, ServicePlan};
 use crate::compose::model::{Project, Service};
@@ -46,24 +48,35 @@ impl Planner<'_> {
     pub(super) fn decide(&mut self, name: &str) -> Result<(), PlanError> {
         let service = self.service(name);
         if service.provider.is_some() {
-            self.services.insert(name.to_owned(), ServicePlan::default());
+            self.services
+                .insert(name.to_owned(), ServicePlan::default());
             return Ok(());
         }
         let wanted = usize::try_from(service.wanted_scale()).unwrap_or(0);
         let mut live: Vec<(usize, Fate)> = Vec::new();
         for (index, container) in self.observed.containers.iter().enumerate() {
-            if container.service == name && !container.one_off && container.state != ContainerState::Removing {
+            if container.service == name
+                && !container.one_off
+                && container.state != ContainerState::Removing
+            {
                 live.push((index, self.fate(service, container)));
             }
         }
         // What is up to date is kept first, then low numbers, then what is newer.
         live.sort_by_key(|(index, fate)| {
             let container = &self.observed.containers[*index];
-            (fate.is_replaced(), container.number.unwrap_or(u32::MAX), -container.created)
+            (
+                fate.is_replaced(),
+                container.number.unwrap_or(u32::MAX),
+                -container.created,
+            )
         });
         let mut plan = ServicePlan::default();
         for (index, _) in live.iter().skip(wanted) {
-            let cause = self.cause(format!("scale down to {wanted}"), format!("services.{name}.scale"));
+            let cause = self.cause(
+                format!("scale down to {wanted}"),
+                format!("services.{name}.scale"),
+            );
             plan.surplus.push((*index, cause));
         }
         live.truncate(wanted);
@@ -146,8 +159,16 @@ impl Planner<'_> {
     fn parent_recreated(&self, service: &Service) -> Option<Cause> {
         config_hash::referenced_services(service)
             .into_iter()
-            .find(|parent| self.services.get(parent).is_some_and(|plan| plan.recreated || plan.replicas.iter().any(|r| r.live.is_none())))
-            .map(|parent| Cause::new(format!("it shares with service {parent}, whose container is new")))
+            .find(|parent| {
+                self.services.get(parent).is_some_and(|plan| {
+                    plan.recreated || plan.replicas.iter().any(|r| r.live.is_none())
+                })
+            })
+            .map(|parent| {
+                Cause::new(format!(
+                    "it shares with service {parent}, whose container is new"
+                ))
+            })
     }
 
     /// Ids of the containers that `service:` references mean, as far as they are there.
@@ -162,9 +183,12 @@ impl Planner<'_> {
     }
 
     fn configuration(&self, service: &Service, container: &ObservedContainer) -> Option<Fate> {
-        let (resolved, missing) = config_hash::with_container_references(service, &self.reference_ids(service));
+        let (resolved, missing) =
+            config_hash::with_container_references(service, &self.reference_ids(service));
         if let Some(parent) = missing.first() {
-            return Some(Fate::Recreate(Cause::new(format!("it refers to service {parent}, which has no container"))));
+            return Some(Fate::Recreate(Cause::new(format!(
+                "it refers to service {parent}, which has no container"
+            ))));
         }
         let new = config_hash::service_config(&resolved);
         if config_hash::hash(&new) == container.config_hash() {
@@ -175,20 +199,40 @@ impl Planner<'_> {
             .label(labels::HOIST_CONFIG)
             .and_then(|old| changes::between(old, &new))
             .unwrap_or_default();
-        let Some(worst) = changes.iter().max_by_key(|c| (c.reach(), std::cmp::Reverse(c.path.clone()))) else {
+        let Some(worst) = changes
+            .iter()
+            .max_by_key(|c| (c.reach(), std::cmp::Reverse(c.path.clone())))
+        else {
             let cause = self.cause("configuration changed", prefix);
             let short = |hash: &str| hash.chars().take(12).collect::<String>();
-            return Some(Fate::Recreate(cause.change(short(container.config_hash()), short(&config_hash::hash(&new)))));
+            return Some(Fate::Recreate(cause.change(
+                short(container.config_hash()),
+                short(&config_hash::hash(&new)),
+            )));
         };
         match worst.reach() {
             Reach::Nothing => None,
-            Reach::Recreate => Some(Fate::Recreate(self.change_cause(&prefix, worst, &changes, Reach::Recreate))),
-            Reach::Update => self.limits_fate(&resolved, container, self.change_cause(&prefix, worst, &changes, Reach::Update)),
+            Reach::Recreate => Some(Fate::Recreate(self.change_cause(
+                &prefix,
+                worst,
+                &changes,
+                Reach::Recreate,
+            ))),
+            Reach::Update => self.limits_fate(
+                &resolved,
+                container,
+                self.change_cause(&prefix, worst, &changes, Reach::Update),
+            ),
         }
     }
 
     /// Whether new limits are in force already, can be set in place, or need a new container.
-    fn limits_fate(&self, service: &Service, container: &ObservedContainer, cause: Cause) -> Option<Fate> {
+    fn limits_fate(
+        &self,
+        service: &Service,
+        container: &ObservedContainer,
+        cause: Cause,
+    ) -> Option<Fate> {
         let wanted = Limits::of(service);
         let Some(actual) = self.observed.limits.get(&container.id) else {
             return Some(Fate::Recreate(cause));
@@ -217,28 +261,65 @@ impl Planner<'_> {
 
     fn image_changed(&self, service: &Service, container: &ObservedContainer) -> Option<Cause> {
         let field = || {
-            let key = if service.build.is_some() { "build" } else { "image" };
+            let key = if service.build.is_some() {
+                "build"
+            } else {
+                "image"
+            };
             format!("services.{}.{key}", service.name)
         };
-        let short = |digest: &str| digest.trim_start_matches("sha256:").chars().take(12).collect::<String>();
+        let short = |digest: &str| {
+            digest
+                .trim_start_matches("sha256:")
+                .chars()
+                .take(12)
+                .collect::<String>()
+        };
         if let Some(digest) = self.desired.image_digests.get(&service.name) {
-            let made_from = container.label(labels::IMAGE).unwrap_or(&container.image_id);
+            let made_from = container
+                .label(labels::IMAGE)
+                .unwrap_or(&container.image_id);
             if made_from != digest {
-                return Some(self.cause("there is a newer image", field()).change(short(made_from), short(digest)));
+                return Some(
+                    self.cause("there is a newer image", field())
+                        .change(short(made_from), short(digest)),
+                );
             }
         }
-        let mounts = self.desired.image_mounts.get(&service.name).map_or("", String::as_str);
-        let mounted = container.label(labels::IMAGE_VOLUME_DIGEST).unwrap_or_default();
-        (mounts != mounted).then(|| self.cause("a mounted image changed", format!("services.{}.volumes", service.name)))
+        let mounts = self
+            .desired
+            .image_mounts
+            .get(&service.name)
+            .map_or("", String::as_str);
+        let mounted = container
+            .label(labels::IMAGE_VOLUME_DIGEST)
+            .unwrap_or_default();
+        (mounts != mounted).then(|| {
+            self.cause(
+                "a mounted image changed",
+                format!("services.{}.volumes", service.name),
+            )
+        })
     }
 
     /// The contents of configs and secrets. A container of another tool does not tell: it stays.
     fn contents_changed(&self, service: &Service, container: &ObservedContainer) -> Option<Cause> {
         let old = container.label(labels::HOIST_CONTENTS)?;
-        let new = self.desired.contents.get(&service.name).map_or("", String::as_str);
+        let new = self
+            .desired
+            .contents
+            .get(&service.name)
+            .map_or("", String::as_str);
         (old != new).then(|| {
-            let key = if service.configs.is_empty() { "secrets" } else { "configs" };
-            self.cause("the content of a config or secret changed", format!("services.{}.{key}", service.name))
+            let key = if service.configs.is_empty() {
+                "secrets"
+            } else {
+                "configs"
+            };
+            self.cause(
+                "the content of a config or secret changed",
+                format!("services.{}.{key}", service.name),
+            )
         })
     }
 
@@ -252,21 +333,32 @@ impl Planner<'_> {
             if network.diverged.is_some() {
                 return None;
             }
-            let connected = network
-                .live
-                .as_ref()
-                .is_some_and(|id| container.networks.iter().any(|(_, connected)| connected == id));
-            (!connected).then(|| self.cause(format!("it is not connected to network {key}"), format!("services.{}.networks.{key}", service.name)))
+            let connected = network.live.as_ref().is_some_and(|id| {
+                container
+                    .networks
+                    .iter()
+                    .any(|(_, connected)| connected == id)
+            });
+            (!connected).then(|| {
+                self.cause(
+                    format!("it is not connected to network {key}"),
+                    format!("services.{}.networks.{key}", service.name),
+                )
+            })
         })
     }
 
     fn volume_missing(&self, service: &Service, container: &ObservedContainer) -> Option<Cause> {
         named_volumes(&self.desired.project, service).find_map(|(key, name, target)| {
-            let mounted = container
-                .mounts
-                .iter()
-                .any(|m| m.kind == "volume" && m.name.as_deref() == Some(name) && m.destination == target);
-            (!mounted).then(|| self.cause(format!("volume {name} is not mounted at {target}"), format!("volumes.{key}")))
+            let mounted = container.mounts.iter().any(|m| {
+                m.kind == "volume" && m.name.as_deref() == Some(name) && m.destination == target
+            });
+            (!mounted).then(|| {
+                self.cause(
+                    format!("volume {name} is not mounted at {target}"),
+                    format!("volumes.{key}"),
+                )
+            })
         })
     }
 
@@ -323,7 +415,13 @@ impl Planner<'_> {
         }
     }
 
-    fn create_replica(&mut self, service: &Service, position: usize, replica: &Replica, before: &[NodeId]) {
+    fn create_replica(
+        &mut self,
+        service: &Service,
+        position: usize,
+        replica: &Replica,
+        before: &[NodeId],
+    ) {
         let final_name = self.desired.container_name(service, replica.number);
         match &replica.fate {
             Fate::Keep => self.keep(service, replica, &final_name),
@@ -335,20 +433,54 @@ impl Planner<'_> {
                 self.plan.add(update, cause.clone(), &[]);
             }
             Fate::Create(cause) => {
-                let node = self.create(service, replica.number, &final_name, &final_name, None, cause, before);
-                self.note_created(&service.name, position, ContainerRef::planned(&final_name), node);
+                let node = self.create(
+                    service,
+                    replica.number,
+                    &final_name,
+                    &final_name,
+                    None,
+                    cause,
+                    before,
+                );
+                self.note_created(
+                    &service.name,
+                    position,
+                    ContainerRef::planned(&final_name),
+                    node,
+                );
             }
             Fate::Renew(cause) => {
                 let mut before = before.to_vec();
                 if let Some(index) = replica.live {
                     before.push(self.removed(index, cause));
                 }
-                let node = self.create(service, replica.number, &final_name, &final_name, None, cause, &before);
-                self.note_created(&service.name, position, ContainerRef::planned(&final_name), node);
+                let node = self.create(
+                    service,
+                    replica.number,
+                    &final_name,
+                    &final_name,
+                    None,
+                    cause,
+                    &before,
+                );
+                self.note_created(
+                    &service.name,
+                    position,
+                    ContainerRef::planned(&final_name),
+                    node,
+                );
             }
             Fate::Recreate(cause) => {
                 let Some(index) = replica.live else { return };
-                self.recreate(service, position, replica, index, &final_name, cause, before);
+                self.recreate(
+                    service,
+                    position,
+                    replica,
+                    index,
+                    &final_name,
+                    cause,
+                    before,
+                );
             }
         }
     }
@@ -358,13 +490,23 @@ impl Planner<'_> {
     fn keep(&mut self, service: &Service, replica: &Replica, final_name: &str) {
         let Some(index) = replica.live else { return };
         let container = self.container(index);
-        let is_temporary = container
-            .name
-            .split_once('_')
-            .is_some_and(|(id, rest)| rest == final_name && id.len() == 12 && id.bytes().all(|b| b.is_ascii_hexdigit()));
-        if is_temporary && !self.observed.containers.iter().any(|c| c.name == final_name && c.service != service.name) {
+        let is_temporary = container.name.split_once('_').is_some_and(|(id, rest)| {
+            rest == final_name && id.len() == 12 && id.bytes().all(|b| b.is_ascii_hexdigit())
+        });
+        if is_temporary
+            && !self
+                .observed
+                .containers
+                .iter()
+                .any(|c| c.name == final_name && c.service != service.name)
+        {
             let mut before = Vec::new();
-            if let Some(holder) = self.observed.containers.iter().position(|c| c.name == final_name) {
+            if let Some(holder) = self
+                .observed
+                .containers
+                .iter()
+                .position(|c| c.name == final_name)
+            {
                 let cause = Cause::new("left over from an interrupted replacement");
                 before.push(self.removed(holder, &cause));
             }
@@ -372,7 +514,11 @@ impl Planner<'_> {
                 container: replica.reference.clone(),
                 name: final_name.to_owned(),
             };
-            self.plan.add(rename, Cause::new("left over from an interrupted replacement"), &before);
+            self.plan.add(
+                rename,
+                Cause::new("left over from an interrupted replacement"),
+                &before,
+            );
         }
         if container.is_running() {
             self.plan.unchanged.push(container.name.clone());
@@ -381,15 +527,29 @@ impl Planner<'_> {
 
     /// The node that removes a container; planned once.
     pub(super) fn removed(&mut self, index: usize, cause: &Cause) -> NodeId {
-        let existing = self.plan.nodes().find_map(|(id, node)| match &node.operation {
-            Operation::RemoveContainer { container, .. } if container.id.as_deref() == Some(&self.observed.containers[index].id) => Some(id),
-            _ => None,
-        });
+        let existing = self
+            .plan
+            .nodes()
+            .find_map(|(id, node)| match &node.operation {
+                Operation::RemoveContainer { container, .. }
+                    if container.id.as_deref() == Some(&self.observed.containers[index].id) =>
+                {
+                    Some(id)
+                }
+                _ => None,
+            });
         existing.unwrap_or_else(|| self.remove(index, cause, false, &[]))
     }
-
-    #[expect(clippy::too_many_arguments, reason = "the settled facts of one replacement")]
-    fn recreate(&mut self, service: &Service, position: usize, replica: &Replica, index: usize, final_name: &str, cause: &Cause, before: &[NodeId]) {
+    fn recreate(
+        &mut self,
+        service: &Service,
+        position: usize,
+        replica: &Replica,
+        index: usize,
+        final_name: &str,
+        cause: &Cause,
+        before: &[NodeId],
+    ) {
         let old = self.container(index);
         let group = self.plan.new_group();
         let temporary = temporary_name(&old.id, final_name);
@@ -408,24 +568,36 @@ impl Planner<'_> {
             // The start phase goes on: stop the old one, start the new one, and only then remove.
             return;
         }
-        let stop = self.stop(index, Some(group), cause.clone(), &[node]).unwrap_or(node);
+        let stop = self
+            .stop(index, Some(group), cause.clone(), &[node])
+            .unwrap_or(node);
         let remove = Operation::RemoveContainer {
             container: self.container_ref(index),
             volumes: false,
             force: true,
         };
-        let remove = self.plan.add_in(Some(group), remove, cause.clone(), &[node, stop]);
+        let remove = self
+            .plan
+            .add_in(Some(group), remove, cause.clone(), &[node, stop]);
         let rename = Operation::RenameContainer {
             container: new,
             name: final_name.to_owned(),
         };
-        let rename = self.plan.add_in(Some(group), rename, cause.clone(), &[remove]);
+        let rename = self
+            .plan
+            .add_in(Some(group), rename, cause.clone(), &[remove]);
         if let Some(plan) = self.services.get_mut(&service.name) {
             plan.created.push(rename);
         }
     }
 
-    fn note_created(&mut self, service: &str, position: usize, reference: ContainerRef, node: NodeId) {
+    fn note_created(
+        &mut self,
+        service: &str,
+        position: usize,
+        reference: ContainerRef,
+        node: NodeId,
+    ) {
         if let Some(plan) = self.services.get_mut(service) {
             plan.created.push(node);
             if let Some(replica) = plan.replicas.get_mut(position) {
@@ -434,9 +606,16 @@ impl Planner<'_> {
             }
         }
     }
-
-    #[expect(clippy::too_many_arguments, reason = "the settled facts of one container")]
-    fn create(&mut self, service: &Service, number: u32, name: &str, final_name: &str, replaces: Option<String>, cause: &Cause, before: &[NodeId]) -> NodeId {
+    fn create(
+        &mut self,
+        service: &Service,
+        number: u32,
+        name: &str,
+        final_name: &str,
+        replaces: Option<String>,
+        cause: &Cause,
+        before: &[NodeId],
+    ) -> NodeId {
         let create = Operation::CreateContainer(CreateContainer {
             service: service.name.clone(),
             number,
@@ -452,16 +631,37 @@ impl Planner<'_> {
     /// volumes, the containers it names, the variables its providers give.
     fn before_creation(&self, service: &Service) -> Vec<NodeId> {
         let mut nodes: Vec<NodeId> = Vec::new();
-        let ready = |resources: &BTreeMap<String, ResourcePlan>, key: &str| resources.get(key).and_then(|r| r.ready);
-        nodes.extend(service.networks.keys().filter_map(|key| ready(&self.networks, key)));
-        nodes.extend(named_volumes(&self.desired.project, service).filter_map(|(key, _, _)| ready(&self.volumes, key)));
-        let linked = service.links.iter().map(|link| link.split(':').next().unwrap_or_default().to_owned());
-        for parent in config_hash::referenced_services(service).into_iter().chain(linked) {
+        let ready = |resources: &BTreeMap<String, ResourcePlan>, key: &str| {
+            resources.get(key).and_then(|r| r.ready)
+        };
+        nodes.extend(
+            service
+                .networks
+                .keys()
+                .filter_map(|key| ready(&self.networks, key)),
+        );
+        nodes.extend(
+            named_volumes(&self.desired.project, service)
+                .filter_map(|(key, _, _)| ready(&self.volumes, key)),
+        );
+        let linked = service
+            .links
+            .iter()
+            .map(|link| link.split(':').next().unwrap_or_default().to_owned());
+        for parent in config_hash::referenced_services(service)
+            .into_iter()
+            .chain(linked)
+        {
             if let Some(plan) = self.services.get(&parent) {
                 nodes.extend(plan.created.iter().copied());
             }
         }
-        nodes.extend(service.depends_on.keys().filter_map(|d| self.services.get(d).and_then(|plan| plan.provided)));
+        nodes.extend(
+            service
+                .depends_on
+                .keys()
+                .filter_map(|d| self.services.get(d).and_then(|plan| plan.provided)),
+        );
         nodes.sort();
         nodes.dedup();
         nodes
@@ -477,9 +677,19 @@ impl Planner<'_> {
             .mounts
             .iter()
             .filter(|mount| mount.kind == "volume")
-            .filter(|mount| match service.volumes.iter().find(|v| v.target == mount.destination) {
-                Some(volume) => volume.kind == "volume" && volume.source.is_empty(),
-                None => declared.is_some_and(|volumes| volumes.iter().any(|v| v.trim_end_matches('/') == mount.destination.trim_end_matches('/'))),
+            .filter(|mount| {
+                match service
+                    .volumes
+                    .iter()
+                    .find(|v| v.target == mount.destination)
+                {
+                    Some(volume) => volume.kind == "volume" && volume.source.is_empty(),
+                    None => declared.is_some_and(|volumes| {
+                        volumes.iter().any(|v| {
+                            v.trim_end_matches('/') == mount.destination.trim_end_matches('/')
+                        })
+                    }),
+                }
             })
             .filter_map(|mount| {
                 Some(InheritedMount {
@@ -495,7 +705,10 @@ impl Planner<'_> {
 }
 
 /// The named volumes a service mounts: key, engine's name, target.
-pub(super) fn named_volumes<'a>(project: &'a Project, service: &'a Service) -> impl Iterator<Item = (&'a str, &'a str, &'a str)> {
+pub(super) fn named_volumes<'a>(
+    project: &'a Project,
+    service: &'a Service,
+) -> impl Iterator<Item = (&'a str, &'a str, &'a str)> {
     service
         .volumes
         .iter()

@@ -47,7 +47,12 @@ impl Desired {
 }
 
 /// `container_name`, else `<project>-<service>-<number>`.
-pub(crate) fn container_name(project: &str, service: &Service, number: u32, separator: &str) -> String {
+pub(crate) fn container_name(
+    project: &str,
+    service: &Service,
+    number: u32,
+    separator: &str,
+) -> String {
     if service.container_name.is_empty() {
         format!("{project}{separator}{}{separator}{number}", service.name)
     } else {
@@ -69,19 +74,33 @@ pub(crate) fn image_name(project: &str, service: &Service, separator: &str) -> S
 pub(crate) fn inline_files(project: &Project, service: &Service) -> Vec<InlineFile> {
     let configs = service.configs.iter().filter_map(|reference| {
         let object = project.configs.get(&reference.source)?;
-        let target = if reference.target.is_empty() { format!("/{}", reference.source) } else { reference.target.clone() };
-        object.file.is_empty().then(|| InlineFile::new(target, object, reference))
+        let target = if reference.target.is_empty() {
+            format!("/{}", reference.source)
+        } else {
+            reference.target.clone()
+        };
+        object
+            .file
+            .is_empty()
+            .then(|| InlineFile::new(target, object, reference))
     });
     let secrets = service.secrets.iter().filter_map(|reference| {
         let object = project.secrets.get(&reference.source)?;
-        object.file.is_empty().then(|| InlineFile::new(secret_target(reference), object, reference))
+        object
+            .file
+            .is_empty()
+            .then(|| InlineFile::new(secret_target(reference), object, reference))
     });
     configs.chain(secrets).collect()
 }
 
 /// Where a secret is seen: below `/run/secrets` unless it says where.
 pub(crate) fn secret_target(reference: &crate::compose::model::FileReference) -> String {
-    let name = if reference.target.is_empty() { &reference.source } else { &reference.target };
+    let name = if reference.target.is_empty() {
+        &reference.source
+    } else {
+        &reference.target
+    };
     if name.starts_with('/') {
         name.clone()
     } else {
@@ -100,13 +119,20 @@ pub(crate) struct InlineFile {
 }
 
 impl InlineFile {
-    fn new(target: String, object: &crate::compose::model::FileObject, reference: &crate::compose::model::FileReference) -> Self {
+    fn new(
+        target: String,
+        object: &crate::compose::model::FileObject,
+        reference: &crate::compose::model::FileReference,
+    ) -> Self {
         InlineFile {
             target,
             content: object.content.clone(),
             uid: reference.uid.clone(),
             gid: reference.gid.clone(),
-            mode: reference.mode.and_then(|m| u32::try_from(m).ok()).unwrap_or(0o444),
+            mode: reference
+                .mode
+                .and_then(|m| u32::try_from(m).ok())
+                .unwrap_or(0o444),
         }
     }
 }

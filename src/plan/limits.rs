@@ -98,14 +98,24 @@ impl Limits {
 }
 
 /// In single precision, as docker compose computes it.
-#[expect(clippy::cast_possible_truncation, reason = "the number of CPUs of a machine is small")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the number of CPUs of a machine is small"
+)]
 fn nano_cpus(cpus: f32) -> i64 {
     (cpus * 1e9_f32) as i64
 }
 
 fn restart_policy(service: &Service) -> (String, i64) {
-    if let Some(policy) = service.deploy.as_ref().and_then(|d| d.restart_policy.as_ref()) {
-        let attempts = policy.max_attempts.and_then(|n| i64::try_from(n).ok()).unwrap_or(0);
+    if let Some(policy) = service
+        .deploy
+        .as_ref()
+        .and_then(|d| d.restart_policy.as_ref())
+    {
+        let attempts = policy
+            .max_attempts
+            .and_then(|n| i64::try_from(n).ok())
+            .unwrap_or(0);
         return (restart_name(&policy.condition), attempts);
     }
     match service.restart.split_once(':') {

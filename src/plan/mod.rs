@@ -26,12 +26,12 @@ mod start;
 pub(crate) mod teardown;
 mod volumes;
 
+pub(crate) use desired::Desired;
+pub(crate) use limits::Limits;
 pub(crate) use observed::{
     ContainerState, Health, Observed, ObservedContainer, ObservedImage, ObservedMount,
     ObservedNetwork, ObservedVolume,
 };
 pub(crate) use operation::{Condition, ContainerRef, InheritedMount, Operation};
-pub(crate) use desired::Desired;
-pub(crate) use limits::Limits;
-pub(crate) use reconcile::{Goal, PlanError, ReconcileOptions, Recreate, reconcile};
 pub(crate) use plan::{Cause, Location, Node, NodeId, Plan};
+pub(crate) use reconcile::{Goal, PlanError, ReconcileOptions, Recreate, reconcile};

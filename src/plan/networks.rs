@@ -24,15 +24,28 @@ impl Planner<'_> {
     }
 
     fn external_network(&self, network: &Network) -> Result<ResourcePlan, PlanError> {
-        let named: Vec<&ObservedNetwork> = self.observed.networks.iter().filter(|n| n.name == network.name).collect();
+        let named: Vec<&ObservedNetwork> = self
+            .observed
+            .networks
+            .iter()
+            .filter(|n| n.name == network.name)
+            .collect();
         let found = match named.as_slice() {
             [one] => one,
             [] => self
                 .observed
                 .networks
                 .iter()
-                .find(|n| n.id == network.name || (network.name.len() >= 12 && n.id.starts_with(&network.name)))
-                .ok_or_else(|| PlanError(format!("network {} declared as external, but could not be found", network.name)))?,
+                .find(|n| {
+                    n.id == network.name
+                        || (network.name.len() >= 12 && n.id.starts_with(&network.name))
+                })
+                .ok_or_else(|| {
+                    PlanError(format!(
+                        "network {} declared as external, but could not be found",
+                        network.name
+                    ))
+                })?,
             _ => {
                 return Err(PlanError(format!(
                     "multiple networks with name \"{}\" were found. Use network ID as `name` to avoid ambiguity",
@@ -53,14 +66,22 @@ impl Planner<'_> {
             .observed
             .networks
             .iter()
-            .filter(|n| label(n, labels::PROJECT).as_deref() == Some(project) && label(n, labels::NETWORK).as_deref() == Some(key))
+            .filter(|n| {
+                label(n, labels::PROJECT).as_deref() == Some(project)
+                    && label(n, labels::NETWORK).as_deref() == Some(key)
+            })
             .collect();
         candidates.sort_by(|a, b| a.name.cmp(&b.name));
         let exact = candidates
             .iter()
             .copied()
             .find(|n| n.name == network.name)
-            .or_else(|| self.observed.networks.iter().find(|n| n.name == network.name));
+            .or_else(|| {
+                self.observed
+                    .networks
+                    .iter()
+                    .find(|n| n.name == network.name)
+            });
         let Some(found) = exact else {
             return ResourcePlan {
                 renamed_from: candidates.first().map(|n| n.id.clone()),
@@ -88,7 +109,12 @@ impl Planner<'_> {
         let new = config_hash::network_hash(network);
         let diverged = (!old.is_empty() && old != new).then(|| {
             let text = "the configuration of the network changed";
-            self.drift_cause(text, &format!("networks.{key}"), &found.labels, &crate::compose::model::network_json(network))
+            self.drift_cause(
+                text,
+                &format!("networks.{key}"),
+                &found.labels,
+                &crate::compose::model::network_json(network),
+            )
         });
         ResourcePlan {
             live: Some(found.id.clone()),
@@ -98,7 +124,13 @@ impl Planner<'_> {
     }
 
     /// A cause that names the first differing field where the old configuration is recorded.
-    pub(super) fn drift_cause(&self, text: &str, path: &str, old: &std::collections::BTreeMap<String, String>, new: &str) -> Cause {
+    pub(super) fn drift_cause(
+        &self,
+        text: &str,
+        path: &str,
+        old: &std::collections::BTreeMap<String, String>,
+        new: &str,
+    ) -> Cause {
         let changes = old
             .get(labels::HOIST_CONFIG)
             .and_then(|old| super::changes::between(old, new))
@@ -125,7 +157,11 @@ impl Planner<'_> {
             let ready = match (&plan.live, &plan.diverged) {
                 (Some(_), None) => continue,
                 (None, _) => {
-                    let text = if plan.renamed_from.is_some() { "the network has another name now" } else { "no such network yet" };
+                    let text = if plan.renamed_from.is_some() {
+                        "the network has another name now"
+                    } else {
+                        "no such network yet"
+                    };
                     let cause = self.cause(text, format!("networks.{key}"));
                     self.create_network(&key, network, cause, &[])
                 }
@@ -137,7 +173,13 @@ impl Planner<'_> {
         }
     }
 
-    fn create_network(&mut self, key: &str, network: &Network, cause: Cause, after: &[NodeId]) -> NodeId {
+    fn create_network(
+        &mut self,
+        key: &str,
+        network: &Network,
+        cause: Cause,
+        after: &[NodeId],
+    ) -> NodeId {
         let create = Operation::CreateNetwork {
             key: key.to_owned(),
             name: network.name.clone(),
@@ -151,7 +193,11 @@ impl Planner<'_> {
         let mut kept = Vec::new();
         for index in 0..self.observed.containers.len() {
             let container = self.container(index);
-            if !container.networks.iter().any(|(_, connected)| connected == id) {
+            if !container
+                .networks
+                .iter()
+                .any(|(_, connected)| connected == id)
+            {
                 continue;
             }
             let stop = self.stop(index, None, cause.clone(), &[]);
@@ -160,7 +206,11 @@ impl Planner<'_> {
                 container: self.container_ref(index),
             };
             before.push(self.plan.add(disconnect, cause.clone(), stop.as_slice()));
-            if self.is_kept(index) && self.desired.project.services[&container.service].networks.contains_key(key) {
+            if self.is_kept(index)
+                && self.desired.project.services[&container.service]
+                    .networks
+                    .contains_key(key)
+            {
                 kept.push(index);
             }
         }
@@ -189,12 +239,20 @@ impl Planner<'_> {
     fn is_kept(&self, index: usize) -> bool {
         self.services
             .get(&self.container(index).service)
-            .is_some_and(|plan| plan.replicas.iter().any(|r| r.live == Some(index) && !r.fate.is_replaced()))
+            .is_some_and(|plan| {
+                plan.replicas
+                    .iter()
+                    .any(|r| r.live == Some(index) && !r.fate.is_replaced())
+            })
     }
 
     /// Networks that only differ in name from the wanted one: removed when nothing is on them.
     pub(super) fn remove_renamed_networks(&mut self) {
-        let old: Vec<String> = self.networks.values().filter_map(|plan| plan.renamed_from.clone()).collect();
+        let old: Vec<String> = self
+            .networks
+            .values()
+            .filter_map(|plan| plan.renamed_from.clone())
+            .collect();
         if old.is_empty() {
             return;
         }
@@ -213,7 +271,11 @@ impl Planner<'_> {
                 id,
                 best_effort: true,
             };
-            self.plan.add(remove, Cause::new("the network has another name now"), &removals);
+            self.plan.add(
+                remove,
+                Cause::new("the network has another name now"),
+                &removals,
+            );
         }
     }
 }

@@ -22,12 +22,15 @@ pub(crate) fn project_from_labels(name: &str, observed: &Observed) -> Project {
         {
             project.working_dir = PathBuf::from(dir);
         }
-        let service = project.services.entry(container.service.clone()).or_insert_with(|| Service {
-            name: container.service.clone(),
-            image: container.image.clone(),
-            scale: Some(0),
-            ..Service::default()
-        });
+        let service = project
+            .services
+            .entry(container.service.clone())
+            .or_insert_with(|| Service {
+                name: container.service.clone(),
+                image: container.image.clone(),
+                scale: Some(0),
+                ..Service::default()
+            });
         if !container.one_off {
             service.scale = service.scale.map(|n| n + 1);
         }
@@ -39,7 +42,11 @@ pub(crate) fn project_from_labels(name: &str, observed: &Observed) -> Project {
     for service in project.services.values_mut() {
         service.depends_on.retain(|name, _| known.contains(name));
     }
-    for network in observed.networks.iter().filter(|n| n.labels.get(labels::PROJECT).is_some_and(|p| p == name)) {
+    for network in observed
+        .networks
+        .iter()
+        .filter(|n| n.labels.get(labels::PROJECT).is_some_and(|p| p == name))
+    {
         if let Some(key) = network.labels.get(labels::NETWORK) {
             let declared = Network {
                 name: network.name.clone(),
@@ -48,7 +55,11 @@ pub(crate) fn project_from_labels(name: &str, observed: &Observed) -> Project {
             project.networks.insert(key.clone(), declared);
         }
     }
-    for volume in observed.volumes.iter().filter(|v| v.labels.get(labels::PROJECT).is_some_and(|p| p == name)) {
+    for volume in observed
+        .volumes
+        .iter()
+        .filter(|v| v.labels.get(labels::PROJECT).is_some_and(|p| p == name))
+    {
         if let Some(key) = volume.labels.get(labels::VOLUME) {
             let declared = Volume {
                 name: volume.name.clone(),

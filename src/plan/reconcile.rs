@@ -73,7 +73,11 @@ pub(crate) struct PlanError(pub(crate) String);
 /// # Errors
 /// When something the project needs is declared external and is not there, when a name is taken,
 /// or the services cannot be ordered.
-pub(crate) fn reconcile(desired: &Desired, observed: &Observed, options: &ReconcileOptions<'_>) -> Result<Plan, PlanError> {
+pub(crate) fn reconcile(
+    desired: &Desired,
+    observed: &Observed,
+    options: &ReconcileOptions<'_>,
+) -> Result<Plan, PlanError> {
     let order = service_order(desired)?;
     let mut planner = Planner::new(desired, observed, options);
     planner.check_container_names()?;
@@ -182,7 +186,11 @@ pub(super) struct Planner<'a> {
 }
 
 impl<'a> Planner<'a> {
-    fn new(desired: &'a Desired, observed: &'a Observed, options: &'a ReconcileOptions<'a>) -> Self {
+    fn new(
+        desired: &'a Desired,
+        observed: &'a Observed,
+        options: &'a ReconcileOptions<'a>,
+    ) -> Self {
         Planner {
             desired,
             observed,
@@ -246,7 +254,13 @@ impl<'a> Planner<'a> {
 
     /// Stops a live container, its `pre_stop` hooks first. One stop a container, however many
     /// reasons there are.
-    pub(super) fn stop(&mut self, index: usize, group: Option<GroupId>, cause: Cause, after: &[NodeId]) -> Option<NodeId> {
+    pub(super) fn stop(
+        &mut self,
+        index: usize,
+        group: Option<GroupId>,
+        cause: Cause,
+        after: &[NodeId],
+    ) -> Option<NodeId> {
         let container = self.container(index);
         if let Some(node) = self.stopped.get(&index).copied() {
             for earlier in after {
@@ -284,7 +298,13 @@ impl<'a> Planner<'a> {
     }
 
     /// Stops (when alive) and removes a container.
-    pub(super) fn remove(&mut self, index: usize, cause: &Cause, volumes: bool, after: &[NodeId]) -> NodeId {
+    pub(super) fn remove(
+        &mut self,
+        index: usize,
+        cause: &Cause,
+        volumes: bool,
+        after: &[NodeId],
+    ) -> NodeId {
         let stop = self.stop(index, None, cause.clone(), after);
         let mut before: Vec<NodeId> = after.to_vec();
         before.extend(stop);
@@ -307,12 +327,18 @@ impl<'a> Planner<'a> {
                 let cause = if container.one_off {
                     Cause::new("one-off container that has ended")
                 } else {
-                    Cause::new(format!("service {} is not in the project any more", container.service))
+                    Cause::new(format!(
+                        "service {} is not in the project any more",
+                        container.service
+                    ))
                 };
                 self.remove(index, &cause, false, &[]);
             }
         } else if !self.options.ignore_orphans {
-            let names: Vec<&str> = orphans.iter().map(|i| self.container(*i).name.as_str()).collect();
+            let names: Vec<&str> = orphans
+                .iter()
+                .map(|i| self.container(*i).name.as_str())
+                .collect();
             self.plan.warnings.push(format!(
                 "Found orphan containers ([{}]) for this project. If you removed or renamed this service in your compose file, you can run this command with the --remove-orphans flag to clean it up.",
                 names.join(" ")
@@ -332,7 +358,11 @@ impl<'a> Planner<'a> {
                     .get(name)
                     .is_some_and(|d| d.condition == "service_completed_successfully")
             });
-            let condition = if completed { Condition::Completed } else { Condition::RunningOrHealthy };
+            let condition = if completed {
+                Condition::Completed
+            } else {
+                Condition::RunningOrHealthy
+            };
             let cause = Cause::new("--wait");
             self.wait(name, condition, true, cause);
         }
@@ -342,7 +372,8 @@ impl<'a> Planner<'a> {
 /// Indexes of the containers that no service of the file accounts for.
 pub(crate) fn orphans(desired: &Desired, observed: &Observed) -> Vec<usize> {
     let declared = |service: &str| {
-        desired.project.services.contains_key(service) || desired.project.disabled_services.contains_key(service)
+        desired.project.services.contains_key(service)
+            || desired.project.disabled_services.contains_key(service)
     };
     let mut found: Vec<usize> = observed
         .containers
@@ -357,7 +388,11 @@ pub(crate) fn orphans(desired: &Desired, observed: &Observed) -> Vec<usize> {
         })
         .map(|(index, _)| index)
         .collect();
-    found.sort_by(|a, b| observed.containers[*a].name.cmp(&observed.containers[*b].name));
+    found.sort_by(|a, b| {
+        observed.containers[*a]
+            .name
+            .cmp(&observed.containers[*b].name)
+    });
     found
 }
 

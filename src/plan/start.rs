@@ -17,7 +17,11 @@ impl Planner<'_> {
             return Ok(());
         }
         self.stop_for_dependencies(service);
-        let replicas = self.services.get(name).map(|plan| plan.replicas.clone()).unwrap_or_default();
+        let replicas = self
+            .services
+            .get(name)
+            .map(|plan| plan.replicas.clone())
+            .unwrap_or_default();
         let waking: Vec<&Replica> = replicas.iter().filter(|r| self.needs_start(r)).collect();
         if waking.is_empty() {
             return Ok(());
@@ -51,7 +55,10 @@ impl Planner<'_> {
 
     /// It runs now and is not touched.
     fn runs_on(&self, replica: &Replica) -> bool {
-        !self.needs_start(replica) && replica.live.is_some_and(|index| self.container(index).is_running())
+        !self.needs_start(replica)
+            && replica
+                .live
+                .is_some_and(|index| self.container(index).is_running())
     }
 
     /// Running containers that asked to be restarted with a dependency stop before it does.
@@ -71,7 +78,11 @@ impl Planner<'_> {
             if going_down.is_empty() {
                 continue;
             }
-            let replicas = self.services.get(&service.name).map(|plan| plan.replicas.clone()).unwrap_or_default();
+            let replicas = self
+                .services
+                .get(&service.name)
+                .map(|plan| plan.replicas.clone())
+                .unwrap_or_default();
             for replica in replicas.iter().filter(|r| !r.fate.is_replaced()) {
                 let Some(index) = replica.live else { continue };
                 if self.stopped.contains_key(&index) {
@@ -81,7 +92,9 @@ impl Planner<'_> {
                     format!("its dependency {dependency} goes down for a moment"),
                     format!("services.{}.depends_on.{dependency}.restart", service.name),
                 );
-                let Some(stop) = self.stop(index, None, cause, &[]) else { continue };
+                let Some(stop) = self.stop(index, None, cause, &[]) else {
+                    continue;
+                };
                 for other in &going_down {
                     if let Some(later) = self.stopped.get(other).copied() {
                         self.plan.order(stop, later);
@@ -127,7 +140,13 @@ impl Planner<'_> {
 
     /// A node that waits for a service, shared by all that wait for the same. None when what was
     /// observed fulfils the condition already.
-    pub(super) fn wait(&mut self, name: &str, condition: Condition, required: bool, cause: Cause) -> Option<NodeId> {
+    pub(super) fn wait(
+        &mut self,
+        name: &str,
+        condition: Condition,
+        required: bool,
+        cause: Cause,
+    ) -> Option<NodeId> {
         let key = (name.to_owned(), condition.as_str(), required);
         if let Some(node) = self.waits.get(&key) {
             return Some(*node);
@@ -149,26 +168,41 @@ impl Planner<'_> {
     }
 
     fn fulfils(&self, replica: &Replica, condition: Condition) -> bool {
-        let Some(index) = replica.live else { return false };
+        let Some(index) = replica.live else {
+            return false;
+        };
         let container = self.container(index);
         match condition {
             Condition::Started => container.is_running(),
             Condition::Healthy => container.is_running() && container.health == Health::Healthy,
-            Condition::Completed => container.state == ContainerState::Exited && container.exit_code() == Some(0),
+            Condition::Completed => {
+                container.state == ContainerState::Exited && container.exit_code() == Some(0)
+            }
             // Only an inspect tells whether there is a healthcheck at all.
-            Condition::RunningOrHealthy => container.is_running() && matches!(container.health, Health::Healthy | Health::None),
+            Condition::RunningOrHealthy => {
+                container.is_running() && matches!(container.health, Health::Healthy | Health::None)
+            }
         }
     }
 
     /// `pre_start` hooks run once for the service, or once for each replica.
-    fn pre_start(&mut self, service: &Service, waking: &[&Replica], gates: Vec<NodeId>) -> Vec<NodeId> {
+    fn pre_start(
+        &mut self,
+        service: &Service,
+        waking: &[&Replica],
+        gates: Vec<NodeId>,
+    ) -> Vec<NodeId> {
         let mut gates = gates;
         if service.pre_start.is_empty() {
             return gates;
         }
         gates.extend(waking.iter().filter_map(|r| r.created));
         for (index, hook) in service.pre_start.iter().enumerate() {
-            let replicas = if hook.per_replica { waking } else { &waking[..1] };
+            let replicas = if hook.per_replica {
+                waking
+            } else {
+                &waking[..1]
+            };
             let mut done = Vec::new();
             for replica in replicas {
                 let run = Operation::RunPreStart {
@@ -177,7 +211,10 @@ impl Planner<'_> {
                     number: replica.number,
                     container: replica.reference.clone(),
                 };
-                let cause = self.cause("pre_start hook", format!("services.{}.pre_start[{index}]", service.name));
+                let cause = self.cause(
+                    "pre_start hook",
+                    format!("services.{}.pre_start[{index}]", service.name),
+                );
                 done.push(self.plan.add(run, cause, &gates));
             }
             gates = done;
@@ -189,10 +226,15 @@ impl Planner<'_> {
         let mut before = gates.to_vec();
         let mut group = None;
         let mut cause = match &replica.fate {
-            Fate::Create(cause) | Fate::Renew(cause) | Fate::Recreate(cause) | Fate::Update(cause) => cause.clone(),
+            Fate::Create(cause)
+            | Fate::Renew(cause)
+            | Fate::Recreate(cause)
+            | Fate::Update(cause) => cause.clone(),
             Fate::Keep => Cause::new("it does not run"),
         };
-        if let (Fate::Recreate(_), Some(index), Some(created)) = (&replica.fate, replica.live, replica.created) {
+        if let (Fate::Recreate(_), Some(index), Some(created)) =
+            (&replica.fate, replica.live, replica.created)
+        {
             group = self.plan.node(created).group;
             // The old one serves until everything the new one waits for is there.
             before.extend(self.stop(index, group, cause.clone(), gates));
@@ -202,7 +244,9 @@ impl Planner<'_> {
                 before.push(*stop);
             }
             before.extend(self.reconnected.get(&index).into_iter().flatten().copied());
-            if self.container(index).state == ContainerState::Paused && !self.stopped.contains_key(&index) {
+            if self.container(index).state == ContainerState::Paused
+                && !self.stopped.contains_key(&index)
+            {
                 let unpause = Operation::UnpauseContainer {
                     container: replica.reference.clone(),
                 };
@@ -248,7 +292,10 @@ impl Planner<'_> {
                 hook: HookKind::PostStart,
                 index,
             };
-            let cause = self.cause("post_start hook", format!("services.{}.post_start[{index}]", service.name));
+            let cause = self.cause(
+                "post_start hook",
+                format!("services.{}.post_start[{index}]", service.name),
+            );
             after = self.plan.add(run, cause, &[after]);
             self.note_started(&service.name, after);
         }
@@ -269,12 +316,18 @@ impl Planner<'_> {
                 volumes: false,
                 force: true,
             };
-            let removed = self.plan.add_in(group, remove, replacement.cause.clone(), &[replacement.start]);
+            let removed = self.plan.add_in(
+                group,
+                remove,
+                replacement.cause.clone(),
+                &[replacement.start],
+            );
             let rename = Operation::RenameContainer {
                 container: replacement.new.clone(),
                 name: replacement.final_name.clone(),
             };
-            self.plan.add_in(group, rename, replacement.cause, &[removed]);
+            self.plan
+                .add_in(group, rename, replacement.cause, &[removed]);
         }
     }
 }

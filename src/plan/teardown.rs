@@ -33,7 +33,11 @@ pub(crate) struct DownOptions {
 ///
 /// # Errors
 /// When the services depend on each other in a circle.
-pub(crate) fn down(desired: &Desired, observed: &Observed, options: &DownOptions) -> Result<Plan, PlanError> {
+pub(crate) fn down(
+    desired: &Desired,
+    observed: &Observed,
+    options: &DownOptions,
+) -> Result<Plan, PlanError> {
     let cause = Cause::new("down");
     let mut plan = Plan::new();
     let graph = service_graph(desired);
@@ -67,7 +71,16 @@ pub(crate) fn down(desired: &Desired, observed: &Observed, options: &DownOptions
         let mut ends = Vec::new();
         for (index, container) in observed.containers.iter().enumerate() {
             if &container.service == name {
-                let (stop, remove) = take_down(&mut plan, desired, observed, index, options.timeout, options.volumes, &cause, &before);
+                let (stop, remove) = take_down(
+                    &mut plan,
+                    desired,
+                    observed,
+                    index,
+                    options.timeout,
+                    options.volumes,
+                    &cause,
+                    &before,
+                );
                 ends.push(stop);
                 removed.push(remove);
             }
@@ -80,7 +93,16 @@ pub(crate) fn down(desired: &Desired, observed: &Observed, options: &DownOptions
                 continue;
             }
             let orphan = Cause::new("orphan");
-            let (_, remove) = take_down(&mut plan, desired, observed, index, options.timeout, false, &orphan, &[]);
+            let (_, remove) = take_down(
+                &mut plan,
+                desired,
+                observed,
+                index,
+                options.timeout,
+                false,
+                &orphan,
+                &[],
+            );
             removed.push(remove);
         }
     }
@@ -89,7 +111,6 @@ pub(crate) fn down(desired: &Desired, observed: &Observed, options: &DownOptions
 }
 
 /// Stop and remove of one container; the node after which it does not run, and the last one.
-#[expect(clippy::too_many_arguments, reason = "the settled facts of one container")]
 fn take_down(
     plan: &mut Plan,
     desired: &Desired,
@@ -154,13 +175,21 @@ fn stop_one(
     plan.add(stop, cause.clone(), &before)
 }
 
-fn remove_resources(plan: &mut Plan, desired: &Desired, observed: &Observed, options: &DownOptions, after: &[NodeId]) {
+fn remove_resources(
+    plan: &mut Plan,
+    desired: &Desired,
+    observed: &Observed,
+    options: &DownOptions,
+    after: &[NodeId],
+) {
     let project = &desired.project;
     let cause = Cause::new("down");
     for network in &observed.networks {
         let owned = network.labels.get(labels::PROJECT) == Some(&project.name);
         let key = network.labels.get(labels::NETWORK);
-        let declared = key.and_then(|key| project.networks.get(key)).is_some_and(|n| !n.external && n.name == network.name);
+        let declared = key
+            .and_then(|key| project.networks.get(key))
+            .is_some_and(|n| !n.external && n.name == network.name);
         let stale = options.remove_orphans && options.services.is_empty();
         if owned && (declared || stale) {
             let remove = Operation::RemoveNetwork {
@@ -184,20 +213,32 @@ fn remove_resources(plan: &mut Plan, desired: &Desired, observed: &Observed, opt
     }
     if let Some(which) = options.images {
         for image in images_to_remove(desired, observed, which, &options.services) {
-            plan.add(Operation::RemoveImage { image, force: false }, cause.clone(), after);
+            plan.add(
+                Operation::RemoveImage {
+                    image,
+                    force: false,
+                },
+                cause.clone(),
+                after,
+            );
         }
     }
 }
 
 /// Images of the services: the ones compose named, and with `All` the others too.
-fn images_to_remove(desired: &Desired, observed: &Observed, which: RemoveImages, services: &[String]) -> Vec<String> {
+fn images_to_remove(
+    desired: &Desired,
+    observed: &Observed,
+    which: RemoveImages,
+    services: &[String],
+) -> Vec<String> {
     let mut images: Vec<String> = Vec::new();
     for (name, service) in &desired.project.services {
         if !services.is_empty() && !services.contains(name) {
             continue;
         }
         let image = desired.image_name(service);
-        let wanted = service.image.is_empty() || which == RemoveImages::All || service.build.is_some() && which == RemoveImages::All;
+        let wanted = service.image.is_empty() || which == RemoveImages::All;
         if wanted && (observed.images.is_empty() || observed.images.contains_key(&image)) {
             images.push(image);
         }
@@ -211,7 +252,12 @@ fn images_to_remove(desired: &Desired, observed: &Observed, which: RemoveImages,
 ///
 /// # Errors
 /// When the services depend on each other in a circle.
-pub(crate) fn stop(desired: &Desired, observed: &Observed, services: &[String], timeout: Option<Duration>) -> Result<Plan, PlanError> {
+pub(crate) fn stop(
+    desired: &Desired,
+    observed: &Observed,
+    services: &[String],
+    timeout: Option<Duration>,
+) -> Result<Plan, PlanError> {
     let cause = Cause::new("stop");
     let mut plan = Plan::new();
     let graph = service_graph(desired);
@@ -239,7 +285,15 @@ pub(crate) fn stop(desired: &Desired, observed: &Observed, services: &[String], 
         }
         for (index, container) in observed.containers.iter().enumerate() {
             if container.service == name && !container.one_off && container.state.is_alive() {
-                nodes.push(stop_one(&mut plan, Some(service), observed, index, timeout, &cause, &before));
+                nodes.push(stop_one(
+                    &mut plan,
+                    Some(service),
+                    observed,
+                    index,
+                    timeout,
+                    &cause,
+                    &before,
+                ));
             }
         }
         stopped.insert(name, nodes);
@@ -261,7 +315,11 @@ pub(crate) fn restart(
 ) -> Result<Plan, PlanError> {
     let mut plan = Plan::new();
     let order = super::reconcile::service_order(desired)?;
-    let mut selected: Vec<String> = if services.is_empty() { order.clone() } else { services.to_vec() };
+    let mut selected: Vec<String> = if services.is_empty() {
+        order.clone()
+    } else {
+        services.to_vec()
+    };
     if with_dependents {
         // In order, so that a dependent of a dependent is found too.
         for name in &order {
@@ -302,7 +360,14 @@ pub(crate) fn restart(
     Ok(plan)
 }
 
-fn restart_service(plan: &mut Plan, observed: &Observed, service: &Service, timeout: Option<Duration>, before: &[NodeId], named: &[String]) -> Vec<NodeId> {
+fn restart_service(
+    plan: &mut Plan,
+    observed: &Observed,
+    service: &Service,
+    timeout: Option<Duration>,
+    before: &[NodeId],
+    named: &[String],
+) -> Vec<NodeId> {
     let text = if named.is_empty() || named.contains(&service.name) {
         "restart".to_owned()
     } else {
@@ -310,7 +375,11 @@ fn restart_service(plan: &mut Plan, observed: &Observed, service: &Service, time
     };
     let cause = Cause::new(text);
     let mut nodes = Vec::new();
-    for container in observed.containers.iter().filter(|c| c.service == service.name && !c.one_off) {
+    for container in observed
+        .containers
+        .iter()
+        .filter(|c| c.service == service.name && !c.one_off)
+    {
         let reference = ContainerRef::existing(&container.name, &container.id);
         let mut before = before.to_vec();
         let hook = |kind, index| Operation::RunHook {

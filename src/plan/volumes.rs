@@ -19,7 +19,12 @@ impl Planner<'_> {
                     live: Some(found.name.clone()),
                     ..ResourcePlan::default()
                 },
-                None if volume.external => return Err(PlanError(format!("external volume \"{}\" not found", volume.name))),
+                None if volume.external => {
+                    return Err(PlanError(format!(
+                        "external volume \"{}\" not found",
+                        volume.name
+                    )));
+                }
                 Some(found) => self.own_volume(key, volume, found),
                 None => ResourcePlan {
                     renamed_from: self.renamed_volume(key),
@@ -36,7 +41,10 @@ impl Planner<'_> {
         self.observed
             .volumes
             .iter()
-            .filter(|v| v.labels.get(labels::PROJECT) == Some(project) && v.labels.get(labels::VOLUME).is_some_and(|k| k == key))
+            .filter(|v| {
+                v.labels.get(labels::PROJECT) == Some(project)
+                    && v.labels.get(labels::VOLUME).is_some_and(|k| k == key)
+            })
             .map(|v| v.name.clone())
             .min()
     }
@@ -60,9 +68,15 @@ impl Planner<'_> {
                 ..ResourcePlan::default()
             };
         }
-        let old = found.labels.get(labels::CONFIG_HASH).map_or("", String::as_str);
+        let old = found
+            .labels
+            .get(labels::CONFIG_HASH)
+            .map_or("", String::as_str);
         let mut diverged = None;
-        if !old.is_empty() && old != config_hash::volume_hash(volume) && !self.options.volumes_declined.contains(key) {
+        if !old.is_empty()
+            && old != config_hash::volume_hash(volume)
+            && !self.options.volumes_declined.contains(key)
+        {
             if self.options.volumes_accepted.contains(key) {
                 let mut wanted = volume.clone();
                 if wanted.driver.is_empty() {
@@ -102,7 +116,11 @@ impl Planner<'_> {
             let ready = match (&plan.live, &plan.diverged) {
                 (Some(_), None) => continue,
                 (None, _) => {
-                    let text = if plan.renamed_from.is_some() { "the volume has another name now" } else { "no such volume yet" };
+                    let text = if plan.renamed_from.is_some() {
+                        "the volume has another name now"
+                    } else {
+                        "no such volume yet"
+                    };
                     let cause = self.cause(text, format!("volumes.{key}"));
                     let create = Operation::CreateVolume {
                         key: key.clone(),
@@ -114,10 +132,16 @@ impl Planner<'_> {
                     let users: Vec<usize> = (0..self.observed.containers.len())
                         .filter(|index| {
                             let container = self.container(*index);
-                            container.mounts.iter().any(|m| m.name.as_deref() == Some(name))
+                            container
+                                .mounts
+                                .iter()
+                                .any(|m| m.name.as_deref() == Some(name))
                         })
                         .collect();
-                    let removed: Vec<NodeId> = users.into_iter().map(|index| self.removed(index, cause)).collect();
+                    let removed: Vec<NodeId> = users
+                        .into_iter()
+                        .map(|index| self.removed(index, cause))
+                        .collect();
                     let remove = Operation::RemoveVolume {
                         name: name.clone(),
                         best_effort: false,
