@@ -1,5 +1,6 @@
 //! hoist: runs Compose files with a container engine of its own.
 
+pub(crate) mod apply;
 pub(crate) mod cli;
 pub(crate) mod client;
 pub(crate) mod compose;

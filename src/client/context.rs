@@ -91,6 +91,50 @@ fn endpoint_of(dir: &Path, name: &str) -> Result<String, ClientError> {
         })
 }
 
+/// The folder of the docker CLI's configuration, by the environment of a project.
+pub(crate) fn project_config_dir(environment: &crate::compose::model::Mapping) -> Option<PathBuf> {
+    let set = |name: &str| {
+        environment
+            .get(name)
+            .filter(|v| !v.is_empty())
+            .map(PathBuf::from)
+    };
+    set("DOCKER_CONFIG").or_else(|| set("HOME").map(|home| home.join(".docker")))
+}
+
+/// The proxy variables that the docker CLI's configuration gives to every container.
+pub(crate) fn proxy_variables(
+    environment: &crate::compose::model::Mapping,
+    address: &str,
+) -> Vec<(String, String)> {
+    const KEYS: [(&str, &str); 5] = [
+        ("httpProxy", "HTTP_PROXY"),
+        ("httpsProxy", "HTTPS_PROXY"),
+        ("noProxy", "NO_PROXY"),
+        ("ftpProxy", "FTP_PROXY"),
+        ("allProxy", "ALL_PROXY"),
+    ];
+    let config = project_config_dir(environment)
+        .and_then(|dir| std::fs::read_to_string(dir.join("config.json")).ok())
+        .and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok());
+    let Some(proxies) = config.as_ref().and_then(|c| c.get("proxies")) else {
+        return Vec::new();
+    };
+    let Some(proxy) = proxies.get(address).or_else(|| proxies.get("default")) else {
+        return Vec::new();
+    };
+    KEYS.iter()
+        .filter_map(|(key, name)| {
+            let value = proxy.get(key)?.as_str().filter(|v| !v.is_empty())?;
+            Some([
+                ((*name).to_owned(), value.to_owned()),
+                (name.to_lowercase(), value.to_owned()),
+            ])
+        })
+        .flatten()
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

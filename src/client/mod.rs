@@ -3,13 +3,18 @@
 
 pub(crate) mod build;
 pub(crate) mod connect;
+pub(crate) mod container_body;
 pub(crate) mod context;
 pub(crate) mod context_tar;
 pub(crate) mod dockerignore;
 pub(crate) mod error;
 pub(crate) mod files;
 pub(crate) mod images;
+mod mounts;
+pub(crate) mod observe;
+pub(crate) mod operations;
 pub(crate) mod reads;
+mod resource_body;
 pub(crate) mod streams;
 
 use bollard::Docker;

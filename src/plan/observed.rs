@@ -157,6 +157,7 @@ pub(crate) struct ObservedVolume {
 
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ObservedImage {
+    pub(crate) id: String,
     /// The id, or the digest of the platform's manifest where the engine tells it.
     pub(crate) digest: String,
     pub(crate) repo_digests: Vec<String>,
