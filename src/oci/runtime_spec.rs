@@ -93,8 +93,6 @@ pub(crate) struct TmpfsMount {
     pub(crate) uid: Option<u32>,
     pub(crate) gid: Option<u32>,
     pub(crate) flags: MountFlags,
-    /// Copy what the image has at the destination into the fresh tmpfs.
-    pub(crate) copy_up: bool,
     /// Further options of tmpfs as `key=value` or `key` (`nr_inodes=4k`, `huge=…`), checked by the kernel.
     pub(crate) extra: Vec<String>,
 }
@@ -354,7 +352,6 @@ fn shm(size_bytes: u64) -> TmpfsMount {
             noexec: true,
             ..MountFlags::default()
         },
-        copy_up: false,
         extra: Vec::new(),
     }
 }

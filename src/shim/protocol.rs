@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use crate::runtime::start_error::{StartError, StartErrorKind};
+
 use crate::oci::runtime_spec::{ConsoleSize, ContainerSpec, ProcessSpec, Resources};
 
 /// Largest frame that either side accepts.
@@ -143,49 +145,6 @@ pub(crate) struct Exit {
     pub(crate) oom_killed: bool,
     /// Nanoseconds since the epoch.
     pub(crate) exited_at_ns: i64,
-}
-
-/// Why a process could not be started, in Docker's words.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct StartError {
-    pub(crate) kind: StartErrorKind,
-    pub(crate) message: String,
-}
-
-impl std::fmt::Display for StartError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-impl std::error::Error for StartError {}
-
-impl StartError {
-    pub(crate) fn other(message: impl Into<String>) -> Self {
-        StartError {
-            kind: StartErrorKind::Other,
-            message: message.into(),
-        }
-    }
-
-    /// The exit code that docker gives a container or exec which failed so.
-    pub(crate) fn exit_code(&self) -> i32 {
-        match self.kind {
-            StartErrorKind::NotFound => 127,
-            StartErrorKind::PermissionDenied => 126,
-            StartErrorKind::Other => 128,
-        }
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum StartErrorKind {
-    /// The command does not exist: exit code 127.
-    NotFound,
-    /// The command may not be executed: exit code 126.
-    PermissionDenied,
-    Other,
 }
 
 /// On disk while a shim lives: enough to clean up after one that was killed.

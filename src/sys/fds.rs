@@ -25,6 +25,9 @@ pub(crate) fn message_pair() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(pair)
 }
 
+/// Largest message on a [`message_pair`].
+const MESSAGE_MAX_BYTES: usize = 32 << 10;
+
 /// Sends one byte and a descriptor.
 pub(crate) fn send_fd(socket: BorrowedFd<'_>, fd: BorrowedFd<'_>) -> io::Result<()> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
@@ -42,28 +45,66 @@ pub(crate) fn send_fd(socket: BorrowedFd<'_>, fd: BorrowedFd<'_>) -> io::Result<
     Ok(())
 }
 
-/// Receives what [`send_fd`] sent. `None`: the other end is closed.
-pub(crate) fn receive_fd(socket: BorrowedFd<'_>) -> io::Result<Option<OwnedFd>> {
+/// Sends a message, cut to what the other end takes.
+pub(crate) fn send_message(socket: BorrowedFd<'_>, message: &[u8]) -> io::Result<()> {
+    let message = &message[..message.len().min(MESSAGE_MAX_BYTES)];
+    rustix::net::send(socket, message, SendFlags::NOSIGNAL)?;
+    Ok(())
+}
+
+/// One message and the descriptor that came with it, if one did. `None`: the other end is closed.
+pub(crate) fn receive_message(
+    socket: BorrowedFd<'_>,
+) -> io::Result<Option<(Vec<u8>, Option<OwnedFd>)>> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
-    let mut byte = [0];
-    let received = rustix::net::recvmsg(
-        socket,
-        &mut [IoSliceMut::new(&mut byte)],
-        &mut control,
-        RecvFlags::CMSG_CLOEXEC,
-    )?;
+    let mut message = vec![0; MESSAGE_MAX_BYTES];
+    let received = loop {
+        let mut parts = [IoSliceMut::new(&mut message)];
+        match rustix::net::recvmsg(socket, &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC) {
+            Err(rustix::io::Errno::INTR) => {}
+            other => break other?,
+        }
+    };
     if received.bytes == 0 {
         return Ok(None);
     }
-    for message in control.drain() {
-        if let RecvAncillaryMessage::ScmRights(mut fds) = message
-            && let Some(fd) = fds.next()
-        {
-            return Ok(Some(fd));
+    message.truncate(received.bytes);
+    let mut fd = None;
+    for part in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(mut fds) = part {
+            fd = fds.next();
         }
     }
-    Err(io::Error::other("a message without its descriptor"))
+    Ok(Some((message, fd)))
+}
+
+/// Receives what [`send_fd`] sent. `None`: the other end is closed.
+pub(crate) fn receive_fd(socket: BorrowedFd<'_>) -> io::Result<Option<OwnedFd>> {
+    match receive_message(socket)? {
+        None => Ok(None),
+        Some((_, Some(fd))) => Ok(Some(fd)),
+        Some((_, None)) => Err(io::Error::other("a message without its descriptor")),
+    }
+}
+
+/// Closes every descriptor from 3 on but these. For a child that is about to become another program: whatever else in
+/// this process believes to own a descriptor must not be used or dropped any more.
+pub(crate) fn close_except(kept: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let mut numbers: Vec<u32> = kept
+        .iter()
+        .filter_map(|fd| u32::try_from(std::os::fd::AsRawFd::as_raw_fd(fd)).ok())
+        .filter(|number| *number > 2)
+        .collect();
+    numbers.sort_unstable();
+    let mut first = 3;
+    for number in numbers {
+        if number > first {
+            close_range(first, number - 1, 0)?;
+        }
+        first = number + 1;
+    }
+    close_range(first, u32::MAX, 0)
 }
 
 /// Takes over descriptor 0, which the parent has set up, and leaves `/dev/null` there.
@@ -88,15 +129,12 @@ pub(crate) fn set_stdio(
 
 /// Marks every descriptor from `first` on to be closed by exec, known or not.
 pub(crate) fn close_on_exec_from(first: u32) -> io::Result<()> {
-    // SAFETY: plain numbers; no descriptor is closed now.
-    let done = unsafe {
-        libc::syscall(
-            libc::SYS_close_range,
-            first,
-            u32::MAX,
-            libc::CLOSE_RANGE_CLOEXEC,
-        )
-    };
+    close_range(first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC)
+}
+
+fn close_range(first: u32, last: u32, flags: u32) -> io::Result<()> {
+    // SAFETY: plain numbers; that nobody uses the closed descriptors afterwards is the callers' word.
+    let done = unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) };
     if done < 0 {
         return Err(io::Error::last_os_error());
     }

@@ -4,7 +4,12 @@
 pub(crate) mod cgroup;
 pub(crate) mod clone;
 pub(crate) mod fds;
+pub(crate) mod mount;
+pub(crate) mod mountpoint;
+pub(crate) mod namespace;
 pub(crate) mod privileges;
 pub(crate) mod process;
+pub(crate) mod pty;
 pub(crate) mod rooted;
+pub(crate) mod seccomp;
 pub(crate) mod terminal;
