@@ -15,7 +15,7 @@ use crate::runtime::stdio::ProcessStdio;
 use crate::runtime::{channel, init, limits, process, sysctl};
 use crate::sys::cgroup::Cgroup;
 use crate::sys::clone::{self, Child, Cloned};
-use crate::sys::mount::{self, Attributes, Atime, Depth, Spread};
+use crate::sys::mount::{self, Atime, Attributes, Depth, Spread};
 use crate::sys::process::wait_child;
 use crate::sys::{mountpoint, namespace};
 

@@ -59,6 +59,19 @@ pub(crate) enum StartErrorKind {
     Other,
 }
 
+impl StartErrorKind {
+    /// What Docker makes of an error of the kernel: 127, 126 or neither.
+    pub(crate) fn of(error: &io::Error) -> Self {
+        match error.raw_os_error() {
+            Some(libc::ENOENT | libc::ENOTDIR) => StartErrorKind::NotFound,
+            Some(libc::EACCES | libc::EPERM | libc::EISDIR | libc::ENOEXEC) => {
+                StartErrorKind::PermissionDenied
+            }
+            _ => StartErrorKind::Other,
+        }
+    }
+}
+
 /// An error of the kernel in the words that Docker uses for it: small letters, no number.
 pub(crate) fn plain(error: &io::Error) -> String {
     let text = match error.raw_os_error() {

@@ -55,7 +55,10 @@ impl ProcessStdio {
                 stderr,
             } => {
                 // A process that is not root must be able to open /dev/stdout again.
-                for pipe in [Some(stdout), Some(stderr), stdin.as_ref()].into_iter().flatten() {
+                for pipe in [Some(stdout), Some(stderr), stdin.as_ref()]
+                    .into_iter()
+                    .flatten()
+                {
                     rustix::fs::fchown(pipe, Some(rustix::fs::Uid::from_raw(uid)), None)?;
                 }
                 match stdin {
@@ -87,8 +90,12 @@ impl ProcessStdio {
 
 /// The container's `/dev/null`, if it is that; `/dev/null` of before, which is still at 0, otherwise.
 fn null_device(root: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-    if let Ok(null) = mountpoint::open(root, "/dev/null", OFlags::RDWR | OFlags::NOCTTY, Links::Refused)
-        && rustix::fs::fstat(&null)?.st_rdev == rustix::fs::makedev(1, 3)
+    if let Ok(null) = mountpoint::open(
+        root,
+        "/dev/null",
+        OFlags::RDWR | OFlags::NOCTTY,
+        Links::Refused,
+    ) && rustix::fs::fstat(&null)?.st_rdev == rustix::fs::makedev(1, 3)
     {
         return Ok(null);
     }

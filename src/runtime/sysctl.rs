@@ -78,8 +78,14 @@ mod tests {
     #[test]
     fn separators_are_the_first_that_comes() {
         assert_eq!(slashed("net.ipv4.ip_forward"), "net/ipv4/ip_forward");
-        assert_eq!(slashed("net/ipv4/conf/eth0.1/mtu"), "net/ipv4/conf/eth0.1/mtu");
-        assert_eq!(slashed("net.ipv4.conf.eth0/1.mtu"), "net/ipv4/conf/eth0.1/mtu");
+        assert_eq!(
+            slashed("net/ipv4/conf/eth0.1/mtu"),
+            "net/ipv4/conf/eth0.1/mtu"
+        );
+        assert_eq!(
+            slashed("net.ipv4.conf.eth0/1.mtu"),
+            "net/ipv4/conf/eth0.1/mtu"
+        );
         assert_eq!(dotted("net/core/somaxconn"), "net.core.somaxconn");
     }
 }

@@ -1,5 +1,5 @@
-//! Mount points inside a root that is not to be trusted: located or made, resolved by the kernel so that no link leads out of it (openat2(2),
-//! `RESOLVE_IN_ROOT`), and made one directory at a time.
+//! Places for mounts inside a root that is not to be trusted: resolved by the kernel so that no link leads out of it
+//! (openat2(2), `RESOLVE_IN_ROOT`), and made one directory at a time. Contents of files are none of its business.
 
 use std::ffi::{OsStr, OsString};
 use std::io;

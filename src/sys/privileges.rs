@@ -113,13 +113,16 @@ pub(crate) fn set_capabilities(effective: u64, permitted: u64) -> io::Result<()>
     Ok(())
 }
 
-/// Bits of the capabilities that this kernel has.
-fn known_capabilities() -> u64 {
-    let last: u32 = std::fs::read_to_string("/proc/sys/kernel/cap_last_cap")
-        .ok()
-        .and_then(|text| text.trim().parse().ok())
-        .unwrap_or(40);
-    u64::MAX >> (63 - last.min(63))
+/// Bits of the capabilities that this kernel has. Read once, before any root changes: a zygote calls it.
+pub(crate) fn known_capabilities() -> u64 {
+    static KNOWN: std::sync::OnceLock<u64> = std::sync::OnceLock::new();
+    *KNOWN.get_or_init(|| {
+        let last: u32 = std::fs::read_to_string("/proc/sys/kernel/cap_last_cap")
+            .ok()
+            .and_then(|text| text.trim().parse().ok())
+            .unwrap_or(40);
+        u64::MAX >> (63 - last.min(63))
+    })
 }
 
 /// Group, further groups, user, in this order. All three sets of ids.

@@ -21,7 +21,9 @@ pub(crate) fn open(ptmx: OwnedFd) -> io::Result<Pty> {
     let is_multiplexer = found.st_rdev == rustix::fs::makedev(5, 2)
         && rustix::fs::fstatfs(&ptmx)?.f_type == DEVPTS_SUPER_MAGIC;
     if !is_multiplexer {
-        return Err(io::Error::other("/dev/pts/ptmx is not a devpts multiplexer"));
+        return Err(io::Error::other(
+            "/dev/pts/ptmx is not a devpts multiplexer",
+        ));
     }
     rustix::pty::unlockpt(&ptmx)?;
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
