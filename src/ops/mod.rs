@@ -1,6 +1,28 @@
 //! One file a use case: load → observe → plan → apply. This file holds what they share: the
 //! context of a command and its error. Nothing here parses arguments or draws.
 
+pub(crate) mod attach;
+pub(crate) mod build;
+pub(crate) mod commit;
+pub(crate) mod ensure_images;
+pub(crate) mod events;
+pub(crate) mod exec;
+pub(crate) mod export;
+pub(crate) mod images;
+pub(crate) mod logs;
+pub(crate) mod ls;
+pub(crate) mod monitor;
+pub(crate) mod port;
+pub(crate) mod ps;
+pub(crate) mod pull;
+pub(crate) mod push;
+pub(crate) mod replicas;
+pub(crate) mod stats;
+pub(crate) mod timestamps;
+pub(crate) mod top;
+pub(crate) mod volumes;
+pub(crate) mod wait;
+
 use std::fmt;
 use std::sync::Arc;
 

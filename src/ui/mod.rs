@@ -2,6 +2,8 @@
 //! neither engine nor compose files.
 
 pub(crate) mod go_template;
+pub(crate) mod human;
+pub(crate) mod listing;
 pub(crate) mod log_mux;
 pub(crate) mod output;
 pub(crate) mod progress;

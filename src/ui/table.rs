@@ -9,11 +9,9 @@ pub(crate) enum Style {
     Docker,
     /// Compose's own sections (`ls`, `images`): at least 20 wide.
     Section,
-    /// `top`: no least width, padding 2 and 3.
+    /// `top`: at least 4 wide, padding 2.
     Compact,
 }
-
-const PADDING: usize = 3;
 
 impl Style {
     fn minimum(self) -> usize {
@@ -21,6 +19,13 @@ impl Style {
             Style::Docker => 10,
             Style::Section => 20,
             Style::Compact => 4,
+        }
+    }
+
+    fn padding(self) -> usize {
+        match self {
+            Style::Docker | Style::Section => 3,
+            Style::Compact => 2,
         }
     }
 }
@@ -32,7 +37,7 @@ pub(crate) fn render(rows: &[Vec<String>], style: Style) -> String {
         .map(|column| {
             rows.iter()
                 .filter(|row| column + 1 < row.len())
-                .map(|row| row[column].width() + PADDING)
+                .map(|row| row[column].width() + style.padding())
                 .max()
                 .unwrap_or(0)
                 .max(style.minimum())

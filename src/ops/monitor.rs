@@ -1,0 +1,511 @@
+//! Follows the containers of a project: their output, their ends and new beginnings. It starts and stops
+//! nothing, and shows nothing.
+//!
+//! ```text
+//! engine events ─┐
+//! attach / logs ─┼─ one task ─→ MonitorEvent … until no followed container is alive
+//! ```
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use tokio::sync::mpsc;
+
+use crate::client::reads::ContainerRow;
+use crate::client::streams::{
+    AttachOptions, Chunk, ChunkStream, EngineEvent, EventFilter, LogOptions, StdStream,
+};
+use crate::client::{Client, ClientError};
+use crate::labels;
+use crate::ops::logs::split_time;
+use crate::ops::{Context, OpError};
+
+/// How long the last output of a container that has ended is waited for.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+const CHANNEL_EVENTS: usize = 256;
+
+/// Something a follower wants to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum MonitorEvent {
+    /// A container is followed from now on.
+    Started {
+        container: String,
+    },
+    Output {
+        container: String,
+        stream: StdStream,
+        bytes: Bytes,
+    },
+    /// Its process has ended, and its output came before this.
+    Exited {
+        container: String,
+        id: String,
+        service: String,
+        code: i64,
+        /// Its restart policy brings it back.
+        restarting: bool,
+        /// Its output is shown.
+        shown: bool,
+    },
+    Warning(String),
+}
+
+/// Whose output is wanted.
+#[derive(Clone)]
+pub(crate) struct Shown(Arc<dyn Fn(&ContainerRow) -> bool + Send + Sync>);
+
+impl Shown {
+    pub(crate) fn new(shown: impl Fn(&ContainerRow) -> bool + Send + Sync + 'static) -> Self {
+        Shown(Arc::new(shown))
+    }
+
+    fn wants(&self, row: &ContainerRow) -> bool {
+        (self.0)(row)
+    }
+}
+
+/// The running follower. Dropping it ends the following, not the containers.
+pub(crate) struct Monitor {
+    event_rx: mpsc::Receiver<MonitorEvent>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Monitor {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Monitor {
+    /// The next event; `None` once no followed container is alive.
+    pub(crate) async fn next(&mut self) -> Option<MonitorEvent> {
+        self.event_rx.recv().await
+    }
+}
+
+/// Connects to containers that are about to start (or run already): nothing of their output is lost.
+///
+/// # Errors
+/// The engine.
+pub(crate) async fn attach(
+    ctx: &Context,
+    rows: Vec<ContainerRow>,
+    shown: Shown,
+) -> Result<Monitor, OpError> {
+    let since = now_for_engine();
+    let mut outputs = Vec::new();
+    for row in &rows {
+        if shown.wants(row) {
+            let attached = ctx
+                .client
+                .attach(&row.id, &AttachOptions::default())
+                .await?;
+            outputs.push((row.id.clone(), attached.output));
+        }
+    }
+    let follower = Follower::new(ctx, shown, false, false);
+    Ok(follower.spawn(rows, outputs, since, None))
+}
+
+/// Follows the logs of `rows` and of what starts later.
+pub(crate) fn follow_logs(
+    ctx: &Context,
+    rows: Vec<ContainerRow>,
+    request: LogOptions,
+    timestamps: bool,
+    shown: Shown,
+) -> Monitor {
+    let since = now_for_engine();
+    let outputs = rows
+        .iter()
+        .map(|row| (row.id.clone(), ctx.client.logs(&row.id, &request)))
+        .collect();
+    let follower = Follower::new(ctx, shown, true, timestamps);
+    follower.spawn(rows, outputs, since, Some(request))
+}
+
+fn now_for_engine() -> String {
+    let now = jiff::Timestamp::now();
+    format!("{}.{:09}", now.as_second(), now.subsec_nanosecond().max(0))
+}
+
+struct Followed {
+    row: ContainerRow,
+    alive: bool,
+    /// Its output has not ended.
+    open: bool,
+    /// It has ended with this code; told when its output has ended too.
+    ended: Option<(i64, bool)>,
+}
+
+/// What the tasks that read say to the one that decides.
+enum Signal {
+    Chunk(String, Chunk),
+    /// The output of a container has ended.
+    Closed(String, Option<ClientError>),
+    /// Its last words were waited for long enough.
+    Late(String),
+}
+
+struct Follower {
+    client: Client,
+    project: String,
+    shown: Shown,
+    /// Messages begin with the engine's time.
+    timed: bool,
+    /// Keep that time.
+    keep_time: bool,
+    followed: HashMap<String, Followed>,
+    signal_tx: mpsc::Sender<Signal>,
+    signal_rx: mpsc::Receiver<Signal>,
+    event_tx: mpsc::Sender<MonitorEvent>,
+    event_rx: Option<mpsc::Receiver<MonitorEvent>>,
+}
+
+impl Follower {
+    fn new(ctx: &Context, shown: Shown, timed: bool, keep_time: bool) -> Self {
+        let (signal_tx, signal_rx) = mpsc::channel(CHANNEL_EVENTS);
+        let (event_tx, event_rx) = mpsc::channel(CHANNEL_EVENTS);
+        Follower {
+            client: ctx.client.clone(),
+            project: ctx.project_name.clone(),
+            shown,
+            timed,
+            keep_time,
+            followed: HashMap::new(),
+            signal_tx,
+            signal_rx,
+            event_tx,
+            event_rx: Some(event_rx),
+        }
+    }
+
+    fn spawn(
+        mut self,
+        rows: Vec<ContainerRow>,
+        outputs: Vec<(String, ChunkStream)>,
+        since: String,
+        logs: Option<LogOptions>,
+    ) -> Monitor {
+        // Attached containers are about to start; of followed logs only a running one can say more.
+        let attaching = logs.is_none();
+        for row in rows {
+            let alive = attaching || row.state.is_alive();
+            self.followed.insert(
+                row.id.clone(),
+                Followed {
+                    row,
+                    alive,
+                    open: false,
+                    ended: None,
+                },
+            );
+        }
+        for (id, output) in outputs {
+            self.read(&id, output);
+        }
+        let event_rx = self.event_rx.take().unwrap_or_else(|| mpsc::channel(1).1);
+        let task = tokio::spawn(async move { self.run(since).await });
+        Monitor { event_rx, task }
+    }
+
+    fn read(&mut self, id: &str, mut output: ChunkStream) {
+        if let Some(followed) = self.followed.get_mut(id) {
+            followed.open = true;
+        }
+        let signal_tx = self.signal_tx.clone();
+        let id = id.to_owned();
+        tokio::spawn(async move {
+            let mut failed = None;
+            while let Some(chunk) = output.next().await {
+                match chunk {
+                    Ok(chunk) => {
+                        if signal_tx
+                            .send(Signal::Chunk(id.clone(), chunk))
+                            .await
+                            .is_err()
+                        {
+                            return;
+                        }
+                    }
+                    Err(error) => {
+                        failed = Some(error);
+                        break;
+                    }
+                }
+            }
+            // Nobody listens any more: nothing to tell.
+            let _ = signal_tx.send(Signal::Closed(id, failed)).await;
+        });
+    }
+
+    async fn run(mut self, since: String) {
+        let mut events = self.client.events(&EventFilter {
+            labels: vec![format!("{}={}", labels::PROJECT, self.project)],
+            kinds: vec!["container".to_owned()],
+            since: Some(since),
+            until: None,
+        });
+        while self.followed.values().any(|one| one.alive || one.open) {
+            let delivered = tokio::select! {
+                biased;
+                Some(signal) = self.signal_rx.recv() => self.signal(signal).await,
+                event = events.next() => match event {
+                    Some(Ok(event)) => self.engine_event(event).await,
+                    Some(Err(error)) => {
+                        self.send(MonitorEvent::Warning(format!("events: {error}"))).await;
+                        false
+                    }
+                    None => false,
+                },
+                () = self.event_tx.closed() => false,
+            };
+            if !delivered {
+                return;
+            }
+        }
+    }
+
+    /// `false`: nobody listens any more.
+    async fn send(&self, event: MonitorEvent) -> bool {
+        self.event_tx.send(event).await.is_ok()
+    }
+
+    async fn signal(&mut self, signal: Signal) -> bool {
+        match signal {
+            Signal::Chunk(id, chunk) => self.chunk(&id, chunk).await,
+            Signal::Closed(id, failed) => {
+                let Some(followed) = self.followed.get_mut(&id) else {
+                    return true;
+                };
+                followed.open = false;
+                let name = followed.row.short_name();
+                if let Some(error) = failed
+                    && !self
+                        .send(MonitorEvent::Warning(format!("{name}: {error}")))
+                        .await
+                {
+                    return false;
+                }
+                self.tell_end(&id).await
+            }
+            Signal::Late(id) => {
+                if let Some(followed) = self.followed.get_mut(&id)
+                    && followed.ended.is_some()
+                {
+                    followed.open = false;
+                }
+                self.tell_end(&id).await
+            }
+        }
+    }
+
+    async fn chunk(&mut self, id: &str, chunk: Chunk) -> bool {
+        let Some(followed) = self.followed.get(id) else {
+            return true;
+        };
+        let container = followed.row.short_name();
+        let chunk = if self.timed && !self.keep_time {
+            split_time(chunk).1
+        } else {
+            chunk
+        };
+        self.send(MonitorEvent::Output {
+            container,
+            stream: chunk.stream,
+            bytes: chunk.bytes,
+        })
+        .await
+    }
+
+    async fn engine_event(&mut self, event: EngineEvent) -> bool {
+        match event.action.as_str() {
+            "start" => self.started(&event).await,
+            "die" => self.died(&event).await,
+            "destroy" => {
+                if let Some(followed) = self.followed.get_mut(&event.id) {
+                    followed.alive = false;
+                }
+                true
+            }
+            _ => true,
+        }
+    }
+
+    async fn started(&mut self, event: &EngineEvent) -> bool {
+        let known = self.followed.get_mut(&event.id);
+        let is_new = known.is_none();
+        if let Some(followed) = known {
+            followed.alive = true;
+            followed.ended = None;
+            if followed.open {
+                return true;
+            }
+        }
+        let row = match self.followed.get(&event.id) {
+            Some(followed) => followed.row.clone(),
+            None => row_of(event),
+        };
+        if row.is_one_off() || !self.shown.wants(&row) {
+            if is_new && !row.is_one_off() {
+                return true;
+            }
+            if is_new {
+                return true;
+            }
+        }
+        let container = row.short_name();
+        if is_new {
+            self.followed.insert(
+                event.id.clone(),
+                Followed {
+                    row: row.clone(),
+                    alive: true,
+                    open: false,
+                    ended: None,
+                },
+            );
+        }
+        if !self.shown.wants(&row) {
+            return true;
+        }
+        let request = LogOptions {
+            follow: true,
+            since: event.time_nano.div_euclid(1_000_000_000),
+            until: 0,
+            tail: "all".to_owned(),
+            timestamps: true,
+        };
+        let from = event.time_nano;
+        let timed = self.timed;
+        let keep_time = self.keep_time;
+        let output = self
+            .client
+            .logs(&event.id, &request)
+            .filter_map(move |chunk| {
+                futures_util::future::ready(match chunk {
+                    Ok(chunk) => later_than(from, timed, keep_time, chunk).map(Ok),
+                    Err(error) => Some(Err(error)),
+                })
+            });
+        self.read(&event.id, Box::pin(output));
+        !is_new || self.send(MonitorEvent::Started { container }).await
+    }
+
+    async fn died(&mut self, event: &EngineEvent) -> bool {
+        let Some(followed) = self.followed.get(&event.id) else {
+            return true;
+        };
+        let code = event
+            .attributes
+            .get("exitCode")
+            .and_then(|code| code.parse().ok())
+            .unwrap_or(0);
+        let open = followed.open;
+        let restarting = self.will_restart(&event.id).await;
+        if let Some(followed) = self.followed.get_mut(&event.id) {
+            followed.alive = restarting;
+            followed.ended = Some((code, restarting));
+        }
+        if !open {
+            return self.tell_end(&event.id).await;
+        }
+        let signal_tx = self.signal_tx.clone();
+        let id = event.id.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(LAST_WORDS).await;
+            let _ = signal_tx.send(Signal::Late(id)).await;
+        });
+        true
+    }
+
+    async fn will_restart(&self, id: &str) -> bool {
+        match self.client.container_detail(id).await {
+            Ok(detail) => {
+                let state = &detail.raw["State"];
+                state["Restarting"].as_bool() == Some(true)
+                    || state["Running"].as_bool() == Some(true)
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// Tells of an end once both are there: the exit code and the end of the output.
+    async fn tell_end(&mut self, id: &str) -> bool {
+        let Some(followed) = self.followed.get_mut(id) else {
+            return true;
+        };
+        if followed.open {
+            return true;
+        }
+        let Some((code, restarting)) = followed.ended.take() else {
+            return true;
+        };
+        let row = followed.row.clone();
+        let shown = self.shown.wants(&row);
+        self.send(MonitorEvent::Exited {
+            container: row.short_name(),
+            id: row.id.clone(),
+            service: row.service().to_owned(),
+            code,
+            restarting,
+            shown,
+        })
+        .await
+    }
+}
+
+/// A container that was not listed, as far as its start event describes it.
+fn row_of(event: &EngineEvent) -> ContainerRow {
+    use crate::plan::observed::{ContainerState, Health};
+    let name = event
+        .attributes
+        .get("name")
+        .cloned()
+        .unwrap_or_else(|| event.id.clone());
+    ContainerRow {
+        id: event.id.clone(),
+        names: vec![name.clone()],
+        name,
+        image: event.attributes.get("image").cloned().unwrap_or_default(),
+        image_id: String::new(),
+        command: String::new(),
+        created: 0,
+        ports: Vec::new(),
+        labels: event.attributes.clone(),
+        state: ContainerState::Running,
+        status: String::new(),
+        health: Health::None,
+        networks: Vec::new(),
+        mounts: Vec::new(),
+        local_volumes: 0,
+        size: 0,
+    }
+}
+
+/// Drops what was written before the start that is followed; the engine counts whole seconds only.
+fn later_than(from_nano: i64, timed: bool, keep_time: bool, chunk: Chunk) -> Option<Chunk> {
+    let (time, rest) = split_time(chunk);
+    let written = std::str::from_utf8(&time)
+        .ok()
+        .and_then(|time| time.parse::<jiff::Timestamp>().ok())
+        .map(|time| time.as_nanosecond());
+    if written.is_some_and(|written| written < i128::from(from_nano)) {
+        return None;
+    }
+    if timed || keep_time {
+        let mut bytes = time.to_vec();
+        if !bytes.is_empty() {
+            bytes.push(b' ');
+        }
+        bytes.extend_from_slice(&rest.bytes);
+        return Some(Chunk {
+            stream: rest.stream,
+            bytes: Bytes::from(bytes),
+        });
+    }
+    Some(rest)
+}
