@@ -12,6 +12,7 @@ mod attached;
 mod building;
 mod crash;
 mod depends;
+mod examples;
 mod files;
 mod hooks;
 mod lifecycle;
