@@ -21,6 +21,9 @@ use tokio::sync::Notify;
 
 use crate::engine::api::{self, ApiState, Clients, Services};
 use crate::engine::base::{Error, EventBus, Paths, Result};
+use crate::engine::build::Builder;
+use crate::engine::images::Images;
+use crate::engine::volumes::Volumes;
 
 /// The descriptor on which the starter waits for one line: `ok`, or what went wrong.
 const READY_FD: &str = "HOIST_READY_FD";
@@ -174,10 +177,16 @@ async fn serve(paths: Paths, ready: &mut ReadySender) -> Result<()> {
 
 /// Opens every service in the order of their dependence, and restores what an earlier engine left.
 async fn open_services(paths: Paths) -> Result<ApiState> {
-    let events = EventBus::new();
+    let events = Arc::new(EventBus::new());
+    let images = Images::open(&paths, Arc::clone(&events))?;
+    let volumes = Volumes::open(&paths, Arc::clone(&events))?;
+    let builder = Builder::new(Arc::clone(&images), &paths);
     Ok(ApiState::new(Services {
         paths,
         events,
+        images,
+        volumes,
+        builder,
         clients: Clients::default(),
     }))
 }

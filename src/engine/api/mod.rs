@@ -7,9 +7,13 @@
 
 pub(crate) mod events;
 pub(crate) mod hijack;
+pub(crate) mod image_view;
+pub(crate) mod images;
+pub(crate) mod progress_stream;
 pub(crate) mod query;
 pub(crate) mod respond;
 pub(crate) mod system;
+pub(crate) mod volumes;
 
 use std::convert::Infallible;
 use std::ops::Deref;
@@ -31,6 +35,9 @@ use tower::ServiceExt as _;
 
 use crate::engine::api::respond::ApiError;
 use crate::engine::base::{Error, EventBus, Paths};
+use crate::engine::build::Builder;
+use crate::engine::images::Images;
+use crate::engine::volumes::Volumes;
 
 /// The newest version spoken, as `1.<minor>`.
 pub(crate) const API_MINOR: u32 = 51;
@@ -48,7 +55,10 @@ pub(crate) struct ApiVersion(pub(crate) u32);
 #[derive(Debug)]
 pub(crate) struct Services {
     pub(crate) paths: Paths,
-    pub(crate) events: EventBus,
+    pub(crate) events: Arc<EventBus>,
+    pub(crate) images: Arc<Images>,
+    pub(crate) volumes: Arc<Volumes>,
+    pub(crate) builder: Arc<Builder>,
     pub(crate) clients: Clients,
 }
 
@@ -104,6 +114,8 @@ pub(crate) fn router(state: ApiState) -> Router {
     Router::new()
         .merge(system::routes())
         .merge(events::routes())
+        .merge(images::routes())
+        .merge(volumes::routes())
         .method_not_allowed_fallback(page_not_found)
         .fallback(page_not_found)
         .with_state(state)

@@ -39,6 +39,12 @@ pub(crate) struct Builder {
     paths: Paths,
 }
 
+impl std::fmt::Debug for Builder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Builder").finish_non_exhaustive()
+    }
+}
+
 impl Builder {
     pub(crate) fn new(images: Arc<Images>, paths: &Paths) -> Arc<Self> {
         Arc::new(Builder {

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::engine::base::{Error, Result};
 use crate::engine::images::tar_reader::{Kind, TarReader};
 use crate::engine::images::{
-    Image, Images, Pin, ProgressMessage, ProgressSender, compression, unpack,
+    Image, Images, NewImage, Pin, ProgressMessage, ProgressSender, compression, unpack,
 };
 use crate::oci::digest::HashingWriter;
 use crate::oci::manifest::{DOCUMENT_MAX_BYTES, Descriptor, Document, LAYERS_MAX};
@@ -73,10 +73,11 @@ impl Images {
         cancel: &CancellationToken,
     ) -> Result<Vec<Image>> {
         let members = self.spool(archive, cancel)?;
-        let loaded = if members.has("manifest.json") {
-            self.load_docker(&members, progress, cancel)?
+        // Layers stay pinned until the images that need them are there.
+        let prepared = if members.has("manifest.json") {
+            self.load_docker(&members, cancel)?
         } else if members.has("index.json") {
-            self.load_oci(&members, progress, cancel)?
+            self.load_oci(&members, cancel)?
         } else if members.has("repositories") {
             return Err(Error::invalid(
                 "archives of docker before 1.10 (without manifest.json) are not supported",
@@ -86,8 +87,14 @@ impl Images {
                 "the archive is no image: it has neither manifest.json (docker save) nor index.json (OCI layout)",
             ));
         };
-        for image in &loaded {
-            self.publish("load", &image.id, image.id.as_str());
+        let (new, _pins): (Vec<NewImage>, Vec<Vec<Pin>>) = prepared.into_iter().unzip();
+        let names: Vec<Vec<Reference>> = new.iter().map(|image| image.names.clone()).collect();
+        let ids = self.register_all(new)?;
+        let mut loaded = Vec::new();
+        for (id, names) in ids.iter().zip(names) {
+            self.publish("load", id, id.as_str());
+            say_loaded(progress, id, &names);
+            loaded.push(self.get(id)?);
         }
         Ok(loaded)
     }
@@ -109,9 +116,8 @@ impl Images {
     fn load_docker(
         &self,
         members: &Members,
-        progress: &ProgressSender,
         cancel: &CancellationToken,
-    ) -> Result<Vec<Image>> {
+    ) -> Result<Vec<(NewImage, Vec<Pin>)>> {
         let items: Vec<DockerItem> = members.json("manifest.json")?;
         let mut loaded = Vec::new();
         for item in &items {
@@ -129,7 +135,7 @@ impl Images {
                 .iter()
                 .map(|name| members.file(name))
                 .collect::<Result<Vec<_>>>()?;
-            loaded.push(self.load_image(&config, &layers, &names, progress, cancel)?);
+            loaded.push(self.load_image(config, &layers, names, cancel)?);
         }
         Ok(loaded)
     }
@@ -137,9 +143,8 @@ impl Images {
     fn load_oci(
         &self,
         members: &Members,
-        progress: &ProgressSender,
         cancel: &CancellationToken,
-    ) -> Result<Vec<Image>> {
+    ) -> Result<Vec<(NewImage, Vec<Pin>)>> {
         let index = members.document("index.json")?;
         let Document::Index(index) = parse_document(&index, "")? else {
             return Err(Error::invalid("index.json is no index"));
@@ -166,37 +171,43 @@ impl Images {
                 .iter()
                 .map(|layer| members.blob(layer))
                 .collect::<Result<Vec<_>>>()?;
-            loaded.push(self.load_image(&config, &layers, &names, progress, cancel)?);
+            loaded.push(self.load_image(config, &layers, names, cancel)?);
         }
         Ok(loaded)
     }
 
     fn load_image(
         &self,
-        config: &[u8],
+        config: Vec<u8>,
         layers: &[&Member],
-        names: &[Reference],
-        progress: &ProgressSender,
+        names: Vec<Reference>,
         cancel: &CancellationToken,
-    ) -> Result<Image> {
-        let parsed = parse_config(config, layers.len())?;
+    ) -> Result<(NewImage, Vec<Pin>)> {
+        let parsed = parse_config(&config, layers.len())?;
         let mut pins: Vec<Pin> = Vec::new();
         for (member, diff_id) in layers.iter().zip(&parsed.rootfs.diff_ids) {
             let parent = pins.last().map(Pin::chain_id);
             pins.push(self.layers.ingest(parent, diff_id, &member.path, cancel)?);
         }
-        let image = self.register(config, None, names)?;
-        let say = |text: String| {
-            // Nobody may be listening (quiet); the load goes on.
-            let _ = progress.blocking_send(ProgressMessage::stream(text));
+        let image = NewImage {
+            config,
+            parent: None,
+            names,
         };
-        for name in names {
-            say(format!("Loaded image: {}\n", name.familiar()));
-        }
-        if names.is_empty() {
-            say(format!("Loaded image ID: {}\n", image.id));
-        }
-        Ok(image)
+        Ok((image, pins))
+    }
+}
+
+fn say_loaded(progress: &ProgressSender, id: &Digest, names: &[Reference]) {
+    let say = |text: String| {
+        // Nobody may be listening (quiet); the load is done.
+        let _ = progress.blocking_send(ProgressMessage::stream(text));
+    };
+    for name in names {
+        say(format!("Loaded image: {}\n", name.familiar()));
+    }
+    if names.is_empty() {
+        say(format!("Loaded image ID: {id}\n"));
     }
 }
 

@@ -63,6 +63,8 @@ pub(crate) struct Layer {
     /// Bytes in files.
     pub(crate) size: u64,
     pub(crate) source: LayerSource,
+    /// Bytes of the uncompressed archive.
+    pub(crate) archive_size: u64,
     #[serde(default)]
     pub(crate) remote: Vec<RemoteLayer>,
 }
@@ -244,8 +246,10 @@ impl Layers {
         }
         let scratch = Scratch(self.scratch("layer-")?.keep());
         let lowers = self.lower_roots(parent)?;
-        let unpacked = unpack_archive(&scratch.0, &lowers, diff_id, archive, cancel)
-            .map_err(|error| Error::from(error).context(format!("layer {}", diff_id.short())))?;
+        let (unpacked, archive_size) =
+            unpack_archive(&scratch.0, &lowers, diff_id, archive, cancel).map_err(|error| {
+                Error::from(error).context(format!("layer {}", diff_id.short()))
+            })?;
         let layer = Layer {
             chain_id: id,
             diff_id: diff_id.clone(),
@@ -256,6 +260,7 @@ impl Layers {
             } else {
                 LayerSource::Skeleton
             },
+            archive_size,
             remote: Vec::new(),
         };
         self.place(layer, &scratch.0)
@@ -271,7 +276,7 @@ impl Layers {
         let root = Root::open(tree)?;
         let mut hash = HashingWriter::new(io::sink());
         let size = tree_tar::write_tree(&root, Marks::Whiteouts, &mut hash, cancel)?;
-        let (_, diff_id, _) = hash.finish();
+        let (_, diff_id, archive_size) = hash.finish();
         let id = chain_id(parent, &diff_id);
         if let Some(pin) = self.pin(&id) {
             rooted::remove_tree(tree)?;
@@ -285,6 +290,7 @@ impl Layers {
             parent: parent.cloned(),
             size,
             source: LayerSource::Tree,
+            archive_size,
             remote: Vec::new(),
         };
         self.place(layer, &scratch.0)
@@ -459,7 +465,7 @@ fn unpack_archive(
     diff_id: &Digest,
     archive: &Path,
     cancel: &CancellationToken,
-) -> io::Result<unpack::Unpacked> {
+) -> io::Result<(unpack::Unpacked, u64)> {
     let tree = folder.join(DIFF);
     fs::create_dir(&tree)?;
     let root = Root::open(&tree)?;
@@ -482,7 +488,7 @@ fn unpack_archive(
         },
     )?;
     let (hashed, skeleton) = reader.finish()?;
-    let (digest, _) = hashed.finish();
+    let (digest, archive_size) = hashed.finish();
     if digest != *diff_id {
         return Err(io::Error::new(
             io::ErrorKind::InvalidData,
@@ -495,7 +501,7 @@ fn unpack_archive(
     } else if let Some(skeleton) = skeleton {
         skeleton.finish()?;
     }
-    Ok(unpacked)
+    Ok((unpacked, archive_size))
 }
 
 /// The digest of a file's content.

@@ -24,6 +24,7 @@ use crate::oci::{Digest, ImageConfig, Reference};
 use crate::sys::rooted;
 
 pub(crate) mod archive_load;
+pub(crate) mod archive_save;
 pub(crate) mod compression;
 pub(crate) mod image;
 pub(crate) mod layers;
@@ -62,6 +63,13 @@ struct Known {
     chain: Vec<Digest>,
 }
 
+/// An image to add: its config, the image it was made from, its names.
+pub(crate) struct NewImage {
+    pub(crate) config: Vec<u8>,
+    pub(crate) parent: Option<Digest>,
+    pub(crate) names: Vec<Reference>,
+}
+
 /// A container that needs an image.
 #[derive(Debug, Clone)]
 struct Hold {
@@ -84,6 +92,12 @@ pub(crate) struct Images {
     snapshots: Snapshots,
     state: Mutex<State>,
     events: Arc<EventBus>,
+}
+
+impl std::fmt::Debug for Images {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Images").finish_non_exhaustive()
+    }
 }
 
 impl Images {
@@ -180,50 +194,60 @@ impl Images {
         parent: Option<Digest>,
         names: &[Reference],
     ) -> Result<Image> {
-        let id = Digest::of(config);
-        let parsed: ImageConfig = serde_json::from_slice(config)
-            .map_err(|error| Error::invalid(format!("the image config is not valid: {error}")))?;
-        let chain = layers::chain_ids(&parsed.rootfs.diff_ids);
-        if let Some(missing) = chain.iter().find(|id| self.layers.get(id).is_none()) {
-            return Err(Error::system(format!("layer {missing} is missing")));
-        }
-        self.layers.commit(&chain)?;
-        let is_new = !lock(&self.state).images.contains_key(&id);
-        if is_new || !names.is_empty() {
-            let record = Record {
-                id: id.clone(),
-                parent,
-                last_tagged: (!names.is_empty()).then(now),
-            };
-            self.write_record(&record, is_new.then_some(config))?;
-            let mut state = lock(&self.state);
-            let known = Known {
-                record,
-                config: Arc::new(parsed),
-                chain,
-            };
-            state.images.entry(id.clone()).or_insert(known);
-        }
-        let pointed: Vec<(Reference, Digest)> = names
-            .iter()
-            .map(|name| (name.clone(), id.clone()))
-            .collect();
-        let mut state = lock(&self.state);
-        state.names.change(&pointed, &[])?;
-        self.view(&state, &id)
+        let new = NewImage {
+            config: config.to_vec(),
+            parent,
+            names: names.to_vec(),
+        };
+        let mut ids = self.register_all(vec![new])?;
+        let id = ids.pop().unwrap_or_else(|| Digest::of(config));
+        self.get(&id)
     }
 
-    fn write_record(&self, record: &Record, config: Option<&[u8]>) -> Result<()> {
-        if let Some(config) = config {
-            let path = self.folder.join("configs").join(record.id.hex());
-            let mut file = tempfile::NamedTempFile::new_in(self.folder.join("configs"))?;
-            std::io::Write::write_all(&mut file, config)?;
-            file.as_file().sync_all()?;
-            file.persist(&path).map_err(|error| error.error)?;
-            fs::File::open(self.folder.join("configs"))?.sync_all()?;
+    /// As `register`, for several at once: the disk is waited for once.
+    pub(crate) fn register_all(&self, new: Vec<NewImage>) -> Result<Vec<Digest>> {
+        let mut prepared = Vec::new();
+        let mut pointed = Vec::new();
+        for image in new {
+            let id = Digest::of(&image.config);
+            let record = Record {
+                id: id.clone(),
+                parent: image.parent,
+                last_tagged: (!image.names.is_empty()).then(now),
+            };
+            pointed.extend(image.names.into_iter().map(|name| (name, id.clone())));
+            prepared.push((
+                known_from(&image.config, record, &self.layers)?,
+                image.config,
+            ));
         }
-        let path = self.record_path(&record.id);
-        records::save(&path, record, Durability::Synced)
+        let chains: Vec<Digest> = prepared
+            .iter()
+            .flat_map(|(known, _)| known.chain.clone())
+            .collect();
+        self.layers.commit(&chains)?;
+        let ids = prepared
+            .iter()
+            .map(|(known, _)| known.record.id.clone())
+            .collect();
+        let mut is_new = false;
+        for (known, config) in &prepared {
+            let id = &known.record.id;
+            if !lock(&self.state).images.contains_key(id) {
+                is_new = true;
+                write_renamed(&self.folder.join("configs"), id.hex(), config)?;
+                records::save(&self.record_path(id), &known.record, Durability::Renamed)?;
+            }
+        }
+        if is_new {
+            self.layers.sync()?;
+        }
+        let mut state = lock(&self.state);
+        for (known, _) in prepared {
+            state.images.entry(known.record.id.clone()).or_insert(known);
+        }
+        state.names.change(&pointed, &[])?;
+        Ok(ids)
     }
 
     fn record_path(&self, id: &Digest) -> PathBuf {
@@ -254,6 +278,19 @@ impl Images {
         };
         self.publish("tag", &id, &target.clone().or_latest().familiar());
         Ok(())
+    }
+
+    pub(crate) async fn pull(
+        self: &Arc<Self>,
+        reference: &Reference,
+        _platform: Option<&crate::oci::Platform>,
+        _auth: &RegistryAuth,
+        _progress: ProgressSender,
+    ) -> Result<Image> {
+        Err(Error::not_implemented(format!(
+            "pulling {} is not supported yet",
+            reference.familiar()
+        )))
     }
 
     /// The container needs the image: removing it is a conflict until `release`.
@@ -364,8 +401,12 @@ fn load_known(folder: &std::path::Path, record: Record, layers: &Layers) -> Resu
             record.id
         )));
     }
-    let config: ImageConfig = serde_json::from_slice(&bytes)
-        .map_err(|error| Error::system(format!("the config of {}: {error}", record.id)))?;
+    known_from(&bytes, record, layers)
+}
+
+fn known_from(config: &[u8], record: Record, layers: &Layers) -> Result<Known> {
+    let config: ImageConfig = serde_json::from_slice(config)
+        .map_err(|error| Error::invalid(format!("the image config is not valid: {error}")))?;
     let chain = layers::chain_ids(&config.rootfs.diff_ids);
     if let Some(missing) = chain.iter().find(|id| layers.get(id).is_none()) {
         return Err(Error::system(format!("layer {missing} is missing")));
@@ -375,6 +416,14 @@ fn load_known(folder: &std::path::Path, record: Record, layers: &Layers) -> Resu
         config: Arc::new(config),
         chain,
     })
+}
+
+fn write_renamed(folder: &std::path::Path, name: &str, bytes: &[u8]) -> Result<()> {
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    std::io::Write::write_all(&mut file, bytes)?;
+    file.persist(folder.join(name))
+        .map_err(|error| error.error)?;
+    Ok(())
 }
 
 /// Empties the folder of half-written things.

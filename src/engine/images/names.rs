@@ -53,6 +53,16 @@ impl Names {
         found
     }
 
+    /// All tags of a repository (full name) and where they lead.
+    pub(crate) fn tags_of(&self, repository: &str) -> Vec<(Reference, Digest)> {
+        self.table
+            .names
+            .iter()
+            .filter_map(|(name, id)| Some((Reference::parse(name).ok()?, id.clone())))
+            .filter(|(reference, _)| reference.tag.is_some() && reference.name() == repository)
+            .collect()
+    }
+
     /// Points names to images and drops others, in one write.
     pub(crate) fn change(&mut self, set: &[(Reference, Digest)], drop: &[Reference]) -> Result<()> {
         let mut table = self.table.clone();

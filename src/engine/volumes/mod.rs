@@ -87,6 +87,12 @@ fn no_such_volume(name: &str) -> Error {
     Error::not_found(format!("get {name}: no such volume"))
 }
 
+impl std::fmt::Debug for Volumes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Volumes").finish_non_exhaustive()
+    }
+}
+
 impl Volumes {
     pub(crate) fn open(paths: &Paths, events: Arc<EventBus>) -> Result<Arc<Self>> {
         let folder = paths.volumes();
