@@ -22,7 +22,9 @@ use tokio::sync::Notify;
 use crate::engine::api::{self, ApiState, Clients, Services};
 use crate::engine::base::{Error, EventBus, Paths, Result};
 use crate::engine::build::Builder;
+use crate::engine::containers::Containers;
 use crate::engine::images::Images;
+use crate::engine::networks::Networks;
 use crate::engine::volumes::Volumes;
 
 /// The descriptor on which the starter waits for one line: `ok`, or what went wrong.
@@ -180,12 +182,27 @@ async fn open_services(paths: Paths) -> Result<ApiState> {
     let events = Arc::new(EventBus::new());
     let images = Images::open(&paths, Arc::clone(&events))?;
     let volumes = Volumes::open(&paths, Arc::clone(&events))?;
+    let networks = Networks::open(
+        &paths,
+        Arc::clone(&events),
+        tokio::runtime::Handle::current(),
+    )?;
     let builder = Builder::new(Arc::clone(&images), &paths);
+    let containers = Containers::open(
+        &paths,
+        Arc::clone(&events),
+        Arc::clone(&images),
+        Arc::clone(&volumes),
+        Arc::clone(&networks),
+    );
+    containers.restore().await?;
     Ok(ApiState::new(Services {
         paths,
         events,
         images,
         volumes,
+        networks,
+        containers,
         builder,
         clients: Clients::default(),
     }))
@@ -277,18 +294,25 @@ fn idle_time() -> Duration {
 async fn idle_for(state: &ApiState, idle: Duration) {
     loop {
         if is_used(state) {
-            state.clients.changed.notified().await;
+            changed(state).await;
             continue;
         }
         tokio::select! {
-            () = state.clients.changed.notified() => {}
+            () = changed(state) => {}
             () = tokio::time::sleep(idle) => if !is_used(state) { return },
         }
     }
 }
 
+async fn changed(state: &ApiState) {
+    tokio::select! {
+        () = state.clients.changed.notified() => {}
+        () = state.containers.deps.activity.notified() => {}
+    }
+}
+
 fn is_used(state: &ApiState) -> bool {
-    state.clients.count() > 0
+    state.clients.count() > 0 || state.containers.any_running()
 }
 
 #[cfg(test)]

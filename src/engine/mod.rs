@@ -4,6 +4,7 @@
 pub(crate) mod api;
 pub(crate) mod base;
 pub(crate) mod build;
+pub(crate) mod containers;
 pub(crate) mod daemon;
 pub(crate) mod images;
 pub(crate) mod networks;

@@ -39,7 +39,7 @@ fn images_missing(w: &World, wanted: &[(&str, &str)]) -> bool {
             ));
             return true;
         };
-        w.api.load(tag, &archive);
+        w.api.load(&archive);
     }
     false
 }

@@ -5,7 +5,11 @@
 //! accept → hyper (h1 with upgrades, h2c) → version prefix → router → handler → service
 //! ```
 
+pub(crate) mod container_body;
+pub(crate) mod container_view;
+pub(crate) mod containers;
 pub(crate) mod events;
+pub(crate) mod exec;
 pub(crate) mod hijack;
 pub(crate) mod image_view;
 pub(crate) mod images;
@@ -34,9 +38,11 @@ use tokio::sync::Notify;
 use tower::ServiceExt as _;
 
 use crate::engine::api::respond::ApiError;
-use crate::engine::base::{Error, EventBus, Paths};
+use crate::engine::base::{Error, EventBus, Paths, Result};
 use crate::engine::build::Builder;
+use crate::engine::containers::Containers;
 use crate::engine::images::Images;
+use crate::engine::networks::Networks;
 use crate::engine::volumes::Volumes;
 
 /// The newest version spoken, as `1.<minor>`.
@@ -52,23 +58,29 @@ const ACCEPT_BACK_OFF: Duration = Duration::from_millis(50);
 pub(crate) struct ApiVersion(pub(crate) u32);
 
 /// Everything a handler can call.
-#[derive(Debug)]
 pub(crate) struct Services {
     pub(crate) paths: Paths,
     pub(crate) events: Arc<EventBus>,
     pub(crate) images: Arc<Images>,
     pub(crate) volumes: Arc<Volumes>,
+    pub(crate) networks: Arc<Networks>,
+    pub(crate) containers: Arc<Containers>,
     pub(crate) builder: Arc<Builder>,
     pub(crate) clients: Clients,
 }
 
 /// The router's state: a shared handle on the services.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct ApiState(Arc<Services>);
 
 impl ApiState {
     pub(crate) fn new(services: Services) -> Self {
         ApiState(Arc::new(services))
+    }
+
+    /// Counts as a client while it lives: for connections that outlive their HTTP exchange.
+    pub(crate) fn client_guard(&self) -> ClientGuard {
+        ClientGuard::new(self)
     }
 }
 
@@ -93,7 +105,8 @@ impl Clients {
     }
 }
 
-struct ClientGuard(ApiState);
+/// One client that is there.
+pub(crate) struct ClientGuard(ApiState);
 
 impl ClientGuard {
     fn new(state: &ApiState) -> Self {
@@ -116,9 +129,20 @@ pub(crate) fn router(state: ApiState) -> Router {
         .merge(events::routes())
         .merge(images::routes())
         .merge(volumes::routes())
+        .merge(containers::routes())
+        .merge(exec::routes())
         .method_not_allowed_fallback(page_not_found)
         .fallback(page_not_found)
         .with_state(state)
+}
+
+/// Runs a service's blocking call off the threads that serve connections.
+pub(crate) async fn blocking<T: Send + 'static>(
+    call: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    tokio::task::spawn_blocking(call)
+        .await
+        .unwrap_or_else(|error| Err(Error::system(format!("internal error: {error}"))))
 }
 
 async fn page_not_found() -> Response {

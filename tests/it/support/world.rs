@@ -125,7 +125,7 @@ impl World {
             .find(&format!("/images/{}/json", world.image))
             .is_none()
         {
-            world.api.load(&world.image, &archive);
+            world.api.load(&archive);
         }
         world
     }
@@ -388,7 +388,7 @@ impl World {
     /// Loads the test image under a name that only this scenario knows, with other settings.
     pub(crate) fn image_named(&self, suffix: &str, settings: &Value) -> String {
         let name = format!("hoist-it/{}-{suffix}:1", self.project);
-        self.api.load(&name, &image::variant(&name, settings));
+        self.api.load(&image::variant(&name, settings));
         self.images.lock().unwrap().push(name.clone());
         name
     }
@@ -437,19 +437,20 @@ impl World {
             ));
         }
         let mut images = self.images.lock().unwrap().clone();
-        let filters = escape(&format!("{{\"reference\":[\"{}-*\"]}}", self.project));
+        let filters = escape(&format!(
+            "{{\"label\":[\"com.docker.compose.project={}\"]}}",
+            self.project
+        ));
         let built = self
             .api
             .find(&format!("/images/json?filters={filters}"))
             .unwrap_or_default();
-        let tags = built
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(|one| one["RepoTags"].as_array());
         images.extend(
-            tags.flatten()
-                .filter_map(|tag| tag.as_str().map(str::to_owned)),
+            built
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(|one| one["Id"].as_str().map(str::to_owned)),
         );
         for image in images {
             self.api.delete(&format!("/images/{image}?force=1"));
