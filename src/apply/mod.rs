@@ -164,13 +164,32 @@ impl Execution {
         self.0.shown_name(container).to_owned()
     }
 
+    /// Carries out all that is left; `on_created` is called once everything that comes before the
+    /// first start is done.
+    ///
+    /// # Errors
+    /// As for [`Execution::run`].
+    pub(crate) async fn run_all(&self, on_created: impl FnOnce() + Send) -> Result<(), ApplyError> {
+        let inner = &self.0;
+        match inner
+            .run_nodes(Phase::All, Some(Box::new(on_created)))
+            .await
+        {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                inner.settle_groups().await;
+                Err(error)
+            }
+        }
+    }
+
     /// Carries out what is left of the plan, as far as `phase` says.
     ///
     /// # Errors
     /// The first failure. What of a replacement was under way is undone by then.
     pub(crate) async fn run(&self, phase: Phase) -> Result<(), ApplyError> {
         let inner = &self.0;
-        match inner.run_nodes(phase).await {
+        match inner.run_nodes(phase, None).await {
             Ok(()) => Ok(()),
             Err(error) => {
                 inner.settle_groups().await;
@@ -201,7 +220,11 @@ impl Inner {
         }
     }
 
-    async fn run_nodes(&self, phase: Phase) -> Result<(), ApplyError> {
+    async fn run_nodes(
+        &self,
+        phase: Phase,
+        mut on_created: Option<Box<dyn FnOnce() + Send + '_>>,
+    ) -> Result<(), ApplyError> {
         let in_phase = |id: &NodeId| phase == Phase::All || !self.start_phase.contains(id);
         let mut waiting: HashMap<NodeId, usize> = HashMap::new();
         let mut ready: Vec<NodeId> = Vec::new();
@@ -232,7 +255,19 @@ impl Inner {
         let mut calls: FuturesUnordered<Running<'_>> = FuturesUnordered::new();
         let mut waits: FuturesUnordered<Running<'_>> = FuturesUnordered::new();
         let mut failure: Option<ApplyError> = None;
+        let mut to_create = {
+            let state = self.state();
+            self.plan
+                .node_ids()
+                .filter(|id| !self.start_phase.contains(id) && !state.done.contains(id))
+                .count()
+        };
         loop {
+            if to_create == 0
+                && let Some(created) = on_created.take()
+            {
+                created();
+            }
             while failure.is_none() {
                 let Some(next) = ready.pop() else { break };
                 let is_wait = self.plan.node(next).operation.is_wait();
@@ -255,6 +290,9 @@ impl Inner {
             match finished {
                 (id, Ok(())) => {
                     self.state().done.insert(id);
+                    if !self.start_phase.contains(&id) {
+                        to_create -= 1;
+                    }
                     let mut freed: Vec<NodeId> = Vec::new();
                     for later in self.plan.dependents(id) {
                         if let Some(open) = waiting.get_mut(&later) {

@@ -14,133 +14,32 @@ use crate::progress::{Event, Resource};
 impl Inner {
     pub(super) async fn perform(&self, id: NodeId) -> Result<(), ApplyError> {
         let node = self.plan.node(id);
-        let group = node.group;
         match &node.operation {
-            Operation::PullImage { .. } | Operation::BuildImage { .. } => {
-                // Images are fetched before a plan is applied; the nodes are there to be read.
-                Ok(())
-            }
-            Operation::CreateNetwork { key, name } => {
-                let call = self.client.create_network(&self.desired.project, key);
-                self.report(Resource::network(name), "Creating", "Created", call)
-                    .await
-            }
-            Operation::RemoveNetwork {
-                name,
-                id,
-                best_effort,
-            } => {
-                self.remove_if_free(
-                    Resource::network(name),
-                    *best_effort,
-                    self.client.remove_network(id),
-                )
-                .await
-            }
-            Operation::ConnectNetwork {
-                key,
-                network,
-                service,
-                number,
-                container,
-            } => {
-                self.connect(key, network, service, *number, container)
-                    .await
-            }
-            Operation::DisconnectNetwork { network, container } => Ok(self
-                .client
-                .disconnect_network(network, &self.address(container))
-                .await?),
-            Operation::CreateVolume { key, name } => {
-                let call = self.client.create_volume(&self.desired.project, key);
-                self.report(Resource::volume(name), "Creating", "Created", call)
-                    .await
-            }
-            Operation::RemoveVolume { name, best_effort } => {
-                self.remove_if_free(
-                    Resource::volume(name),
-                    *best_effort,
-                    self.client.remove_volume(name),
-                )
-                .await
-            }
-            Operation::RemoveImage { image, .. } => {
-                self.remove_if_free(
-                    Resource::image(image),
-                    true,
-                    self.client.remove_image(image),
-                )
-                .await
-            }
+            // Images are fetched before a plan is applied; the nodes are there to be read.
+            Operation::PullImage { .. } | Operation::BuildImage { .. } => Ok(()),
             Operation::CreateContainer(create) => {
-                self.create(create, group, &node.cause.to_string()).await
+                self.create(create, node.group, &node.cause.to_string())
+                    .await
             }
             Operation::UploadFiles { service, container } => self.upload(service, container).await,
-            Operation::StartContainer { container, .. } => self.start(container, group).await,
+            Operation::StartContainer { container, .. } => self.start(container, node.group).await,
             Operation::StopContainer {
                 container, timeout, ..
-            } => self.stop(container, *timeout, group).await,
-            Operation::KillContainer { container, signal } => {
-                let address = self.address(container);
-                let call = self.client.kill_container(&address, signal);
-                self.report(self.resource(container), "Killing", "Killed", call)
-                    .await
-            }
-            Operation::RestartContainer {
-                container, timeout, ..
-            } => {
-                let address = self.address(container);
-                let call = self.client.restart_container(&address, *timeout);
-                self.report(self.resource(container), "Restarting", "Started", call)
-                    .await
-            }
-            Operation::PauseContainer { container } => {
-                let address = self.address(container);
-                self.report(
-                    self.resource(container),
-                    "Pausing",
-                    "Paused",
-                    self.client.pause_container(&address),
-                )
-                .await
-            }
-            Operation::UnpauseContainer { container } => {
-                let address = self.address(container);
-                self.report(
-                    self.resource(container),
-                    "Unpausing",
-                    "Unpaused",
-                    self.client.unpause_container(&address),
-                )
-                .await
-            }
-            Operation::RenameContainer { container, name } => {
-                self.client
-                    .rename_container(&self.address(container), name)
-                    .await?;
-                if let Some(group) = group {
-                    self.commit(group, container);
-                }
-                Ok(())
-            }
-            Operation::UpdateContainer { service, container } => {
-                let address = self.address(container);
-                let service = &self.desired.project.services[service];
-                let working = Event::working(self.resource(container), "Updating")
-                    .detail(node.cause.to_string());
-                self.progress.send(working);
-                let done = self.client.update_container(&address, service).await;
-                self.finish(
-                    self.resource(container),
-                    "Updated",
-                    done.map_err(ApplyError::from),
-                )
-            }
+            } => self.stop(container, *timeout, node.group).await,
             Operation::RemoveContainer {
                 container,
                 volumes,
                 force,
-            } => self.remove(container, *volumes, *force, group).await,
+            } => self.remove(container, *volumes, *force, node.group).await,
+            Operation::RenameContainer { container, name } => {
+                self.client
+                    .rename_container(&self.address(container), name)
+                    .await?;
+                if let Some(group) = node.group {
+                    self.commit(group, container);
+                }
+                Ok(())
+            }
             Operation::RunPreStart {
                 service,
                 index,
@@ -166,6 +65,111 @@ impl Inner {
                     .await
             }
             Operation::RunProvider { service, action } => self.run_provider(service, *action).await,
+            Operation::KillContainer { .. }
+            | Operation::RestartContainer { .. }
+            | Operation::PauseContainer { .. }
+            | Operation::UnpauseContainer { .. }
+            | Operation::UpdateContainer { .. } => {
+                self.perform_signal(&node.operation, &node.cause.to_string())
+                    .await
+            }
+            resource => self.perform_resource(resource).await,
+        }
+    }
+
+    /// What changes the state of a container that stays.
+    async fn perform_signal(&self, operation: &Operation, cause: &str) -> Result<(), ApplyError> {
+        match operation {
+            Operation::KillContainer { container, signal } => {
+                let address = self.address(container);
+                let call = self.client.kill_container(&address, signal);
+                self.report(self.resource(container), "Killing", "Killed", call)
+                    .await
+            }
+            Operation::RestartContainer {
+                container, timeout, ..
+            } => {
+                let address = self.address(container);
+                let call = self.client.restart_container(&address, *timeout);
+                self.report(self.resource(container), "Restarting", "Started", call)
+                    .await
+            }
+            Operation::PauseContainer { container } => {
+                let address = self.address(container);
+                let call = self.client.pause_container(&address);
+                self.report(self.resource(container), "Pausing", "Paused", call)
+                    .await
+            }
+            Operation::UnpauseContainer { container } => {
+                let address = self.address(container);
+                let call = self.client.unpause_container(&address);
+                self.report(self.resource(container), "Unpausing", "Unpaused", call)
+                    .await
+            }
+            Operation::UpdateContainer { service, container } => {
+                let address = self.address(container);
+                let service = &self.desired.project.services[service];
+                let working = Event::working(self.resource(container), "Updating").detail(cause);
+                self.progress.send(working);
+                let done = self.client.update_container(&address, service).await;
+                self.finish(
+                    self.resource(container),
+                    "Updated",
+                    done.map_err(ApplyError::from),
+                )
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Networks, volumes and images.
+    async fn perform_resource(&self, operation: &Operation) -> Result<(), ApplyError> {
+        let project = &self.desired.project;
+        match operation {
+            Operation::CreateNetwork { key, name } => {
+                let call = self.client.create_network(project, key);
+                self.report(Resource::network(name), "Creating", "Created", call)
+                    .await
+            }
+            Operation::RemoveNetwork {
+                name,
+                id,
+                best_effort,
+            } => {
+                let call = self.client.remove_network(id);
+                self.remove_if_free(Resource::network(name), *best_effort, call)
+                    .await
+            }
+            Operation::ConnectNetwork {
+                key,
+                network,
+                service,
+                number,
+                container,
+            } => {
+                self.connect(key, network, service, *number, container)
+                    .await
+            }
+            Operation::DisconnectNetwork { network, container } => {
+                let address = self.address(container);
+                Ok(self.client.disconnect_network(network, &address).await?)
+            }
+            Operation::CreateVolume { key, name } => {
+                let call = self.client.create_volume(project, key);
+                self.report(Resource::volume(name), "Creating", "Created", call)
+                    .await
+            }
+            Operation::RemoveVolume { name, best_effort } => {
+                let call = self.client.remove_volume(name);
+                self.remove_if_free(Resource::volume(name), *best_effort, call)
+                    .await
+            }
+            Operation::RemoveImage { image, .. } => {
+                let call = self.client.remove_image(image);
+                self.remove_if_free(Resource::image(image), true, call)
+                    .await
+            }
+            _ => Ok(()),
         }
     }
 

@@ -3,23 +3,38 @@
 
 pub(crate) mod attach;
 pub(crate) mod build;
+pub(crate) mod checks;
 pub(crate) mod commit;
+pub(crate) mod converge;
+pub(crate) mod create;
+pub(crate) mod down;
 pub(crate) mod ensure_images;
 pub(crate) mod events;
 pub(crate) mod exec;
 pub(crate) mod export;
 pub(crate) mod images;
+pub(crate) mod kill;
+pub(crate) mod lock;
 pub(crate) mod logs;
 pub(crate) mod ls;
 pub(crate) mod monitor;
+pub(crate) mod pause;
 pub(crate) mod port;
 pub(crate) mod ps;
 pub(crate) mod pull;
 pub(crate) mod push;
 pub(crate) mod replicas;
+pub(crate) mod restart;
+pub(crate) mod rm;
+pub(crate) mod scale;
+pub(crate) mod selection;
+pub(crate) mod start;
 pub(crate) mod stats;
+pub(crate) mod stop;
+pub(crate) mod target;
 pub(crate) mod timestamps;
 pub(crate) mod top;
+pub(crate) mod up;
 pub(crate) mod volumes;
 pub(crate) mod wait;
 
@@ -65,6 +80,13 @@ impl Context {
             Some(loaded) => Ok(&loaded.project),
             None => Err(OpError::new(1, "no configuration file provided: not found")),
         }
+    }
+}
+
+impl Context {
+    /// Where a field of the project is written.
+    pub(crate) fn locate(&self, _path: &str) -> Option<crate::plan::Location> {
+        None
     }
 }
 

@@ -221,6 +221,7 @@ mod tests {
             [
                 r#"develop "-" "{\"watch\":[]}" Nothing"#,
                 r#"environment.A "1" "2" Recreate"#,
+                r#"environment.B "-" "-" Recreate"#,
                 r#"environment.DB_PASSWORD "***" "***" Recreate"#,
                 r#"image "a:1" "a:2" Recreate"#,
                 r#"ports[0].published "1" "2" Recreate"#,

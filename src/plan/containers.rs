@@ -275,6 +275,9 @@ impl Planner<'_> {
                 .take(12)
                 .collect::<String>()
         };
+        if self.images.contains_key(&self.desired.image_name(service)) {
+            return Some(self.cause("its image may be newer afterwards", field()));
+        }
         if let Some(digest) = self.desired.image_digests.get(&service.name) {
             let made_from = container
                 .label(labels::IMAGE)
@@ -662,6 +665,7 @@ impl Planner<'_> {
                 .keys()
                 .filter_map(|d| self.services.get(d).and_then(|plan| plan.provided)),
         );
+        nodes.extend(self.images.get(&self.desired.image_name(service)).copied());
         nodes.sort();
         nodes.dedup();
         nodes

@@ -60,7 +60,21 @@ pub(crate) struct ReconcileOptions<'a> {
     /// Volumes (by key) that may be made anew, and those that must stay.
     pub(crate) volumes_accepted: BTreeSet<String>,
     pub(crate) volumes_declined: BTreeSet<String>,
+    /// Pulls and builds that come before, in a plan that is only shown.
+    pub(crate) images: Vec<Operation>,
+    /// Conditions to wait for besides those between the services.
+    pub(crate) waits: Vec<ExtraWait>,
     pub(crate) locate: Locate<'a>,
+}
+
+/// A condition that somebody outside of the plan waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ExtraWait {
+    pub(crate) service: String,
+    pub(crate) condition: Condition,
+    pub(crate) required: bool,
+    /// Who waits.
+    pub(crate) waiter: String,
 }
 
 /// Why no plan can be made.
@@ -83,6 +97,7 @@ pub(crate) fn reconcile(
     planner.check_container_names()?;
     planner.select_networks()?;
     planner.select_volumes()?;
+    planner.plan_images();
     for name in &order {
         planner.decide(name)?;
     }
@@ -96,6 +111,10 @@ pub(crate) fn reconcile(
             planner.start_service(name)?;
         }
         planner.finish_replacements();
+    }
+    for wait in &options.waits {
+        let cause = Cause::new(format!("{} depends on it", wait.waiter));
+        planner.wait(&wait.service, wait.condition, wait.required, cause);
     }
     if options.goal == Goal::Ready {
         planner.wait_for_all(&order);
@@ -176,6 +195,8 @@ pub(super) struct Planner<'a> {
     pub(super) plan: Plan,
     pub(super) networks: BTreeMap<String, ResourcePlan>,
     pub(super) volumes: BTreeMap<String, ResourcePlan>,
+    /// Pulls and builds by image.
+    pub(super) images: BTreeMap<String, NodeId>,
     pub(super) services: BTreeMap<String, ServicePlan>,
     /// Nodes that stop a container, by its index in `observed`.
     pub(super) stopped: BTreeMap<usize, NodeId>,
@@ -198,6 +219,7 @@ impl<'a> Planner<'a> {
             plan: Plan::new(),
             networks: BTreeMap::new(),
             volumes: BTreeMap::new(),
+            images: BTreeMap::new(),
             services: BTreeMap::new(),
             stopped: BTreeMap::new(),
             waits: BTreeMap::new(),
@@ -250,6 +272,31 @@ impl<'a> Planner<'a> {
             }
         }
         Ok(())
+    }
+
+    fn plan_images(&mut self) {
+        for operation in &self.options.images {
+            let (_, image) = operation.subject();
+            let (image, service) = (
+                image.to_owned(),
+                match operation {
+                    Operation::PullImage { service, .. }
+                    | Operation::BuildImage { service, .. } => service.as_str(),
+                    _ => continue,
+                },
+            );
+            if self.images.contains_key(&image) {
+                continue;
+            }
+            let key = if matches!(operation, Operation::BuildImage { .. }) {
+                "build"
+            } else {
+                "image"
+            };
+            let cause = self.cause("the service needs it", format!("services.{service}.{key}"));
+            let node = self.plan.add(operation.clone(), cause, &[]);
+            self.images.insert(image, node);
+        }
     }
 
     /// Stops a live container, its `pre_stop` hooks first. One stop a container, however many
