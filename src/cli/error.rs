@@ -54,6 +54,25 @@ impl CliError {
         Self::new(format!("{what} is not supported by hoist yet"))
     }
 
+    /// Too few positional arguments.
+    pub(crate) fn arguments(wanted: usize, given: usize) -> Self {
+        Self::new(format!(
+            "requires at least {wanted} arg(s), only received {given}"
+        ))
+    }
+
+    /// The exit code of a process, passed on; 0 is no error.
+    ///
+    /// # Errors
+    /// Every code but 0.
+    pub(crate) fn from_process(code: i64) -> Outcome {
+        match u8::try_from(code) {
+            Ok(0) => Ok(()),
+            Ok(code) => Err(Self::status(code)),
+            Err(_) => Err(Self::status(EXIT_FAILURE)),
+        }
+    }
+
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hints.push(hint.into());
         self
@@ -175,4 +194,26 @@ fn flag_names(argument: &str) -> (Option<char>, String) {
 
 fn strip_value(argument: &str) -> &str {
     argument.split('=').next().unwrap_or(argument)
+}
+
+impl From<crate::ops::OpError> for CliError {
+    fn from(error: crate::ops::OpError) -> Self {
+        CliError {
+            code: error.exit_code,
+            message: error.message,
+            hints: error.hint.into_iter().collect(),
+        }
+    }
+}
+
+impl From<crate::client::ClientError> for CliError {
+    fn from(error: crate::client::ClientError) -> Self {
+        CliError::new(error)
+    }
+}
+
+impl From<crate::ui::go_template::TemplateError> for CliError {
+    fn from(error: crate::ui::go_template::TemplateError) -> Self {
+        CliError::new(error)
+    }
 }

@@ -6,7 +6,10 @@ pub(crate) mod error;
 pub(crate) mod flags;
 pub(crate) mod globals;
 mod invocation;
+pub(crate) mod log_view;
 pub(crate) mod session;
+pub(crate) mod signals;
+pub(crate) mod stdio;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -74,7 +77,7 @@ fn parse(arguments: &[OsString]) -> Result<Option<Cli>, CliError> {
         Ok(cli) => Ok(Some(cli)),
         Err(error) => match error.kind() {
             ErrorKind::DisplayHelp => {
-                output::write(error.render().to_string().as_bytes());
+                output::write(help(arguments, &error).as_bytes());
                 Ok(None)
             }
             ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
@@ -82,11 +85,19 @@ fn parse(arguments: &[OsString]) -> Result<Option<Cli>, CliError> {
                 Err(CliError::status(error::EXIT_FAILURE))
             }
             ErrorKind::InvalidSubcommand => {
-                output::write_error(command.render_help().to_string().as_bytes());
+                output::write_error(Cli::command().render_help().to_string().as_bytes());
                 Err(error.into())
             }
             _ => Err(error.into()),
         },
+    }
+}
+
+/// The help that was asked for, of the command as declared: there a switch is shown without a value.
+fn help(arguments: &[OsString], parsed: &clap::Error) -> String {
+    match Cli::command().try_get_matches_from(arguments) {
+        Err(declared) if declared.kind() == ErrorKind::DisplayHelp => declared.render().to_string(),
+        _ => parsed.render().to_string(),
     }
 }
 
@@ -98,7 +109,7 @@ fn run(cli: Cli, program: &'static str, json: &mut bool) -> Outcome {
         });
     }
     let Some(selected) = cli.command else {
-        output::write(command().render_help().to_string().as_bytes());
+        output::write(Cli::command().render_help().to_string().as_bytes());
         return Ok(());
     };
     let session = Session::new(cli.globals, program)?;

@@ -132,10 +132,10 @@ impl LogMux {
             if self.style.colour {
                 let code = COLOURS[colour % COLOURS.len()];
                 text.extend_from_slice(
-                    format!("\u{1b}[{code}m{name}{padding}| \u{1b}[0m").as_bytes(),
+                    format!("\u{1b}[{code}m{name}{padding} | \u{1b}[0m").as_bytes(),
                 );
             } else {
-                text.extend_from_slice(format!("{name}{padding}| ").as_bytes());
+                text.extend_from_slice(format!("{name}{padding} | ").as_bytes());
             }
         }
         if self.style.timestamps {
@@ -182,19 +182,19 @@ mod tests {
         mux.register("longname-1");
         assert_eq!(
             text(mux.push("web-1", Stream::Stdout, b"one\ntw")),
-            "web-1      | one\n"
+            "web-1       | one\n"
         );
         assert_eq!(
             text(mux.push("longname-1", Stream::Stdout, b"x\n")),
-            "longname-1 | x\n"
+            "longname-1  | x\n"
         );
         assert_eq!(
             text(mux.push("web-1", Stream::Stderr, b"err\n")),
-            "web-1      | err\n"
+            "web-1       | err\n"
         );
         assert_eq!(
             text(mux.push("web-1", Stream::Stdout, b"o\n")),
-            "web-1      | two\n"
+            "web-1       | two\n"
         );
     }
 
@@ -202,7 +202,7 @@ mod tests {
     fn an_unfinished_line_comes_at_the_end_once() {
         let mut mux = plain();
         assert!(mux.push("a", Stream::Stdout, b"partial").is_empty());
-        assert_eq!(text(mux.finish("a")), "a | partial\n");
+        assert_eq!(text(mux.finish("a")), "a  | partial\n");
         assert!(mux.finish("a").is_empty());
     }
 }

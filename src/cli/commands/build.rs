@@ -1,5 +1,11 @@
 //! `hoist build`: the command line of it.
 
+use crate::cli::error::{CliError, Outcome};
+use crate::cli::session::{Display, Need, Session};
+use crate::ops::build::{self, BuildOptions};
+use crate::ui::output;
+use crate::units;
+
 /// Build or rebuild services
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -54,4 +60,66 @@ pub(crate) struct Args {
     pub(crate) no_rm: bool,
     #[arg(value_name = "SERVICE")]
     pub(crate) services: Vec<String>,
+}
+
+/// Runs the command.
+pub(crate) async fn run(session: &Session, args: Args) -> Outcome {
+    for (flag, used) in [
+        ("--check", args.check),
+        ("--sbom", args.sbom.as_deref().is_some_and(is_on)),
+        (
+            "--provenance",
+            args.provenance.as_deref().is_some_and(is_on),
+        ),
+        ("--ssh", args.ssh.is_some()),
+        (
+            "--builder",
+            args.builder
+                .as_deref()
+                .is_some_and(|name| name != "default"),
+        ),
+    ] {
+        if used {
+            return Err(CliError::not_supported(format!("build {flag}")));
+        }
+    }
+    if args.progress.is_some() {
+        output::warning(
+            "--progress is a global compose flag, better use `hoist --progress xx build ...`",
+        );
+    }
+    let memory = match args.memory.as_deref() {
+        Some(text) if !text.is_empty() => units::parse_bytes(text).map_err(CliError::new)?,
+        _ => 0,
+    };
+    let ctx = session
+        .context(
+            Need::Project,
+            Display {
+                quiet: args.quiet,
+                ..Display::default()
+            },
+        )
+        .await?;
+    let options = BuildOptions {
+        services: args.services,
+        with_dependencies: args.with_dependencies,
+        arguments: args.build_arg,
+        no_cache: args.no_cache,
+        pull: args.pull,
+        push: args.push,
+        memory,
+        quiet: args.quiet,
+    };
+    if args.print {
+        let bake = build::bake(&ctx, &options)?;
+        let text = serde_json::to_string_pretty(&bake).map_err(CliError::new)?;
+        output::line(text);
+        return Ok(());
+    }
+    Ok(build::run(&ctx, &options).await?)
+}
+
+fn is_on(setting: &str) -> bool {
+    !setting.is_empty() && setting != "false" && setting != "mode=disabled"
 }

@@ -1,5 +1,10 @@
 //! `hoist commit`: the command line of it.
 
+use crate::cli::error::{CliError, Outcome};
+use crate::cli::session::{Display, Need, Session};
+use crate::client::images::CommitOptions;
+use crate::ops::commit;
+
 /// Create a new image from a service container's changes
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -21,4 +26,25 @@ pub(crate) struct Args {
     /// SERVICE [REPOSITORY[:TAG]]
     #[arg(value_name = "SERVICE [REPOSITORY[:TAG]")]
     pub(crate) arguments: Vec<String>,
+}
+
+/// Runs the command.
+pub(crate) async fn run(session: &Session, args: Args) -> Outcome {
+    let (service, reference) = match args.arguments.as_slice() {
+        [service] => (service, String::new()),
+        [service, reference] => (service, reference.clone()),
+        others => return Err(CliError::arguments(1, others.len())),
+    };
+    let ctx = session
+        .context(Need::ProjectOrName, Display::default())
+        .await?;
+    let options = CommitOptions {
+        reference,
+        author: args.author,
+        message: args.message,
+        changes: args.change,
+        pause: args.pause,
+    };
+    commit::run(&ctx, service, args.index, &options).await?;
+    Ok(())
 }

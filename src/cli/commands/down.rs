@@ -1,5 +1,9 @@
 //! `hoist down`: the command line of it.
 
+use crate::cli::error::{CliError, Outcome};
+use crate::cli::session::Session;
+use crate::ops::Context;
+
 /// Stop and remove containers, networks
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -17,4 +21,10 @@ pub(crate) struct Args {
     pub(crate) volumes: bool,
     #[arg(value_name = "SERVICE")]
     pub(crate) services: Vec<String>,
+}
+
+/// `down --remove-orphans` at the end of another command.
+pub(crate) async fn project(session: &Session, ctx: &Context) -> Outcome {
+    let _ = (session, ctx);
+    Err(CliError::not_supported("--down-project"))
 }

@@ -1,5 +1,10 @@
 //! `hoist logs`: the command line of it.
 
+use crate::cli::error::{CliError, Outcome};
+use crate::cli::log_view::{self, LogView};
+use crate::cli::session::{Display, Need, Session};
+use crate::ops::logs::{self, LogsOptions};
+
 /// View output from containers
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -29,4 +34,27 @@ pub(crate) struct Args {
     pub(crate) until: Option<String>,
     #[arg(value_name = "SERVICE")]
     pub(crate) services: Vec<String>,
+}
+
+/// Runs the command.
+pub(crate) async fn run(session: &Session, args: Args) -> Outcome {
+    if args.index > 0 && args.services.len() != 1 {
+        return Err(CliError::new("--index requires one service to be selected"));
+    }
+    let ctx = session
+        .context(Need::ProjectOrName, Display::default())
+        .await?;
+    // The engine's times stand in front of the lines; none of ours.
+    let style = log_view::style(args.no_color, args.no_log_prefix, false, false);
+    let mut view = LogView::new(style);
+    let options = LogsOptions {
+        services: args.services,
+        follow: args.follow,
+        index: args.index,
+        since: args.since,
+        until: args.until,
+        tail: args.tail,
+        timestamps: args.timestamps,
+    };
+    Ok(logs::run(&ctx, &options, |event| view.show(event)).await?)
 }

@@ -44,7 +44,8 @@ pub(crate) mod wait;
 pub(crate) mod watch;
 
 use crate::cli::error::{CliError, Outcome};
-use crate::cli::session::Session;
+use crate::cli::session::{Session, block_on};
+use crate::cli::signals::until_interrupted;
 
 /// The commands, in the order of their names.
 #[derive(Debug, clap::Subcommand)]
@@ -98,9 +99,36 @@ pub(crate) enum Command {
 pub(crate) fn run(session: &Session, command: Command) -> Outcome {
     match command {
         Command::Version(args) => version::run(&args),
-        other => {
-            let _ = session;
-            Err(CliError::not_supported(format!("{other:?}")))
-        }
+        command => block_on(asynchronous(session, command)),
+    }
+}
+
+async fn asynchronous(session: &Session, command: Command) -> Outcome {
+    match command {
+        Command::Attach(args) => attach::run(session, args).await,
+        Command::Exec(args) => exec::run(session, args).await,
+        command => until_interrupted(interruptible(session, command)).await,
+    }
+}
+
+/// Commands that an interrupt simply ends.
+async fn interruptible(session: &Session, command: Command) -> Outcome {
+    match command {
+        Command::Build(args) => build::run(session, *args).await,
+        Command::Commit(args) => commit::run(session, args).await,
+        Command::Events(args) => events::run(session, args).await,
+        Command::Export(args) => export::run(session, args).await,
+        Command::Images(args) => images::run(session, args).await,
+        Command::Logs(args) => logs::run(session, args).await,
+        Command::Ls(args) => ls::run(session, args).await,
+        Command::Port(args) => port::run(session, args).await,
+        Command::Ps(args) => ps::run(session, args).await,
+        Command::Pull(args) => pull::run(session, args).await,
+        Command::Push(args) => push::run(session, args).await,
+        Command::Stats(args) => stats::run(session, args).await,
+        Command::Top(args) => top::run(session, args).await,
+        Command::Volumes(args) => volumes::run(session, args).await,
+        Command::Wait(args) => wait::run(session, args).await,
+        other => Err(CliError::not_supported(format!("{other:?}"))),
     }
 }

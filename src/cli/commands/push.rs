@@ -1,5 +1,9 @@
 //! `hoist push`: the command line of it.
 
+use crate::cli::error::Outcome;
+use crate::cli::session::{Display, Need, Session};
+use crate::ops::push::{self, PushOptions};
+
 /// Push service images
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -14,4 +18,24 @@ pub(crate) struct Args {
     pub(crate) quiet: bool,
     #[arg(value_name = "SERVICE")]
     pub(crate) services: Vec<String>,
+}
+
+/// Runs the command.
+pub(crate) async fn run(session: &Session, args: Args) -> Outcome {
+    let ctx = session
+        .context(
+            Need::Project,
+            Display {
+                quiet: args.quiet,
+                ..Display::default()
+            },
+        )
+        .await?;
+    let options = PushOptions {
+        services: args.services,
+        include_deps: args.include_deps,
+        ignore_failures: args.ignore_push_failures,
+        quiet: args.quiet,
+    };
+    Ok(push::run(&ctx, &options).await?)
 }
