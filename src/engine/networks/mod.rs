@@ -9,11 +9,47 @@
 //! remove_sandbox ─→ all of it back; the netns and its veths die by themselves, later
 //! ```
 
+mod bridge;
 pub(crate) mod config;
+mod dns_forward;
+mod dns_message;
+mod dns_server;
+mod dns_zone;
+mod driver;
+mod endpoint;
+mod etc_files;
+mod firewall;
+mod forward_policy;
+mod ipam;
+mod names;
+mod netns_pool;
+mod port_holder;
+mod ports;
+mod proxy;
+mod publish;
+mod reaper;
+mod registry;
+mod restore;
+mod sandbox;
+mod state;
+#[cfg(test)]
+mod tests;
 
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::sync::{Arc, Mutex};
+
+use tokio::runtime::Handle;
 
 use crate::engine::base::{Error, EventBus, Paths, Result};
+use crate::engine::networks::dns_forward::HostServers;
+use crate::engine::networks::dns_zone::Zones;
+use crate::engine::networks::names::KernelNames;
+use crate::engine::networks::netns_pool::NetnsPool;
+use crate::engine::networks::reaper::Reaper;
+use crate::engine::networks::state::{Kernel, State};
+use crate::sys::netlink::RouteSocket;
+use crate::sys::nftables::NftSocket;
 
 pub(crate) use config::{
     Connected, Endpoint, EndpointConfig, IpamConfig, IpamPool, Network, NetworkConfig, PortBinding,
@@ -24,124 +60,51 @@ pub(crate) use config::{
 #[derive(Debug)]
 pub(crate) struct Networks {
     paths: Paths,
+    events: Arc<EventBus>,
+    runtime: Handle,
+    zones: Arc<Zones>,
+    host_servers: Arc<HostServers>,
+    pool: NetnsPool,
+    reaper: Reaper,
+    /// Never locked while waiting for a task of the runtime.
+    state: Mutex<State>,
 }
 
 impl Networks {
     /// Loads the records and makes `bridge`, `host` and `none`. Name servers and proxies run on `runtime`.
     /// Call `restore` for each container that still runs, then `sweep`.
-    pub(crate) fn open(
-        paths: &Paths,
-        _events: Arc<EventBus>,
-        _runtime: tokio::runtime::Handle,
-    ) -> Result<Arc<Self>> {
-        Ok(Arc::new(Networks {
+    pub(crate) fn open(paths: &Paths, events: Arc<EventBus>, runtime: Handle) -> Result<Arc<Self>> {
+        fs::create_dir_all(paths.networks())?;
+        fs::create_dir_all(paths.netns())?;
+        fs::create_dir_all(paths.run_root().join("sandboxes"))?;
+        let names = KernelNames::new(paths.data_root());
+        let context =
+            |doing: &str, error: std::io::Error| Error::system(format!("{doing}: {error}"));
+        let route = RouteSocket::open().map_err(|error| context("open rtnetlink", error))?;
+        let nft = NftSocket::open().map_err(|error| context("open nftables", error))?;
+        let reaper = Reaper::start(names.doomed_group())?;
+        let networks = Networks {
             paths: paths.clone(),
-        }))
+            events,
+            runtime,
+            zones: Arc::default(),
+            host_servers: Arc::default(),
+            pool: NetnsPool::start()?,
+            reaper,
+            state: Mutex::new(State {
+                kernel: Kernel {
+                    names,
+                    route,
+                    nft,
+                    has_table: false,
+                    forwards_ipv4: false,
+                    forwards_ipv6: false,
+                },
+                networks: BTreeMap::new(),
+                sandboxes: HashMap::new(),
+            }),
+        };
+        networks.load()?;
+        Ok(Arc::new(networks))
     }
-
-    /// Makes a network. 409 when the name is taken, 403 when it is a predefined one.
-    pub(crate) fn create(&self, _config: NetworkConfig) -> Result<Network> {
-        Err(not_landed())
-    }
-
-    /// By name, id or unique id prefix.
-    pub(crate) fn get(&self, name_or_id: &str) -> Result<Network> {
-        Err(Error::not_found(format!("network {name_or_id} not found")))
-    }
-
-    pub(crate) fn list(&self) -> Vec<Network> {
-        Vec::new()
-    }
-
-    /// 403 when it is predefined or has active endpoints.
-    pub(crate) fn remove(&self, _name_or_id: &str) -> Result<Network> {
-        Err(not_landed())
-    }
-
-    /// Removes what no container is in; answers with the names.
-    pub(crate) fn prune(&self, _filter: &PruneFilter) -> Result<Vec<String>> {
-        Ok(Vec::new())
-    }
-
-    /// Who is in a network, in order of joining.
-    pub(crate) fn connected(&self, _network_id: &str) -> Vec<Connected> {
-        Vec::new()
-    }
-
-    /// A namespace (from the warm pool) and the /etc files of a container; idempotent.
-    pub(crate) fn create_sandbox(
-        &self,
-        _container_id: &str,
-        _config: SandboxConfig,
-    ) -> Result<Sandbox> {
-        Err(not_landed())
-    }
-
-    /// The sandbox of a running container: for `network_mode: container:…`.
-    pub(crate) fn sandbox(&self, _container_id: &str) -> Option<Sandbox> {
-        None
-    }
-
-    /// Joins a network, also while the container runs.
-    pub(crate) fn join(
-        &self,
-        _container_id: &str,
-        _network_id: &str,
-        _config: EndpointConfig,
-    ) -> Result<Endpoint> {
-        Err(not_landed())
-    }
-
-    /// Leaves a network while the container runs (10 ms: the kernel waits); `remove_sandbox` does not need it.
-    pub(crate) fn leave(&self, _container_id: &str, _network_id: &str) -> Result<()> {
-        Err(not_landed())
-    }
-
-    /// The endpoints of a sandbox, in order of joining.
-    pub(crate) fn endpoints(&self, _container_id: &str) -> Vec<Endpoint> {
-        Vec::new()
-    }
-
-    /// Reserves and publishes host ports: all of them or none. A conflict names the holder.
-    pub(crate) fn publish(
-        &self,
-        _container_id: &str,
-        _requests: &[PortRequest],
-    ) -> Result<Vec<PortBinding>> {
-        Err(not_landed())
-    }
-
-    /// The published ports of a container, as `publish` answered.
-    pub(crate) fn published(&self, _container_id: &str) -> Vec<PortBinding> {
-        Vec::new()
-    }
-
-    /// The container has a new name: zones and messages follow.
-    pub(crate) fn rename(&self, _container_id: &str, _new_name: &str) -> Result<()> {
-        Ok(())
-    }
-
-    /// Takes back ports, endpoints, names and namespace. Idempotent; never waits for the kernel.
-    pub(crate) fn remove_sandbox(&self, _container_id: &str) -> Result<()> {
-        Ok(())
-    }
-
-    /// After a restart of the engine: rebinds the name server and the proxies of a container that still runs.
-    pub(crate) fn restore(&self, _container_id: &str) -> Result<Sandbox> {
-        Err(not_landed())
-    }
-
-    /// After the last `restore`: removes what a crash left behind.
-    pub(crate) fn sweep(&self) -> Result<()> {
-        Ok(())
-    }
-
-    /// The engine ends in order: what no container needs goes from the kernel; waits for it.
-    pub(crate) fn close(&self) -> Result<()> {
-        Ok(())
-    }
-}
-
-fn not_landed() -> Error {
-    Error::not_implemented("networks are not there yet")
 }
