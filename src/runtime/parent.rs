@@ -10,9 +10,9 @@ use rustix::fs::{CWD, Mode, OFlags};
 use crate::oci::runtime_spec::{
     BindMount, ContainerSpec, MountKind, Namespace, Propagation, ReadonlyBind, RootfsSource,
 };
-use crate::runtime::start_error::{StartError, StartErrorKind, plain};
+use crate::runtime::start_error::StartError;
 use crate::runtime::stdio::ProcessStdio;
-use crate::runtime::{channel, init, limits, process, sysctl};
+use crate::runtime::{channel, init, limits, process, rootfs, special, sysctl};
 use crate::sys::cgroup::Cgroup;
 use crate::sys::clone::{self, Child, Cloned};
 use crate::sys::mount::{self, Atime, Attributes, Depth, Spread};
@@ -38,13 +38,13 @@ pub(crate) struct Running {
 #[derive(Debug)]
 pub(crate) struct Materials {
     pub(crate) rootfs: OwnedFd,
-    /// One for each bind of the spec, in order.
+    /// One for each bind and shared `/dev/shm` of the spec, in order.
     pub(crate) binds: Vec<Source>,
     /// `tasks` files of the v1 cgroups.
     pub(crate) tasks: Vec<std::fs::File>,
     /// Namespaces to join: descriptor and `CLONE_NEW…`.
     pub(crate) joined: Vec<(OwnedFd, i32)>,
-    /// The open `/dev/null` of the host was checked to be one.
+    /// The filter of the first process.
     pub(crate) seccomp: Option<Vec<crate::sys::seccomp::Instruction>>,
 }
 
@@ -149,17 +149,16 @@ fn gather(spec: &ContainerSpec, cgroup: &Cgroup) -> Result<Materials, StartError
         .map_err(|error| StartError::doing("error mounting the rootfs", &error))?;
     let mut binds = Vec::new();
     for entry in &spec.mounts {
-        if let MountKind::Bind(bind) = &entry.kind {
-            binds.push(open_bind(bind).map_err(|error| StartError {
-                kind: StartErrorKind::Other,
-                message: format!(
-                    "error mounting \"{}\" to rootfs at \"{}\": {}",
-                    bind.source.display(),
-                    entry.destination,
-                    plain(&error)
-                ),
-            })?);
-        }
+        let source = match &entry.kind {
+            MountKind::Bind(bind) => open_bind(bind),
+            MountKind::ShmOf { pid } => special::fetch_shm(*pid).map(|mount| Source {
+                mount,
+                is_directory: true,
+            }),
+            _ => continue,
+        };
+        let source = source.map_err(|error| rootfs::mount_error(entry, &error))?;
+        binds.push(source);
     }
     let mut joined = Vec::new();
     for (namespace, kind) in kinds(spec) {

@@ -79,7 +79,12 @@ pub(crate) fn become_it(
     privileges::limit_bounding_set(spec.capabilities.bits()).map_err(failed("bounding set"))?;
     privileges::keep_capabilities(true).map_err(failed("keeping capabilities"))?;
     let user = &spec.user;
-    privileges::set_user(user.uid, user.gid, &user.additional_gids).map_err(|error| {
+    let mut gids = user.additional_gids.clone();
+    if !gids.contains(&user.gid) {
+        // As Docker: a group that is only the primary one could be dropped by the process (CVE-2022-36109).
+        gids.insert(0, user.gid);
+    }
+    privileges::set_user(user.uid, user.gid, &gids).map_err(|error| {
         StartError::doing(
             format!("unable to setup user {}:{}", user.uid, user.gid),
             &error,

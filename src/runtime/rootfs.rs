@@ -13,10 +13,8 @@ use crate::runtime::special::{self, CgroupView};
 use crate::runtime::start_error::{StartError, StartErrorKind, plain};
 use crate::runtime::sysctl;
 use crate::sys::cgroup::Cgroup;
-use crate::sys::clone::{self, Cloned};
 use crate::sys::mount::{self, Attributes, Depth, FsOption};
 use crate::sys::mountpoint::{self, DeviceNode, Links};
-use crate::sys::{fds, process::wait_child};
 
 /// What may be mounted below `/proc`, as in runc: files that tell a container of its limits.
 const ALLOWED_BELOW_PROC: [&str; 12] = [
@@ -75,38 +73,12 @@ fn make(
             Made::Cgroup(special::cgroup_view(&cgroup, *readonly)?)
         }
         MountKind::Tmpfs(wanted) => Made::Plain(special::tmpfs(wanted)?),
-        MountKind::ShmOf { pid } => Made::Plain(fetch_shm(*pid)?),
-        MountKind::Bind(_) => Made::Bind(
+        MountKind::Bind(_) | MountKind::ShmOf { .. } => Made::Bind(
             binds
                 .next()
                 .ok_or_else(|| io::Error::other("a bind without its source"))?,
         ),
     })
-}
-
-/// By way of a child, which enters the other mount namespace and passes the mount back.
-fn fetch_shm(pid: i32) -> io::Result<OwnedFd> {
-    let (ours, theirs) = fds::message_pair()?;
-    match clone::fork()? {
-        Cloned::Child => {
-            let sent =
-                special::shm_of(pid).and_then(|shm| fds::send_fd(theirs.as_fd(), shm.as_fd()));
-            if let Err(error) = &sent {
-                let _ = fds::send_message(theirs.as_fd(), error.to_string().as_bytes());
-            }
-            clone::exit_now(i32::from(sent.is_err()))
-        }
-        Cloned::Parent(child) => {
-            drop(theirs);
-            let received = fds::receive_message(ours.as_fd())?;
-            wait_child(child.pid)?;
-            match received {
-                Some((_, Some(shm))) => Ok(shm),
-                Some((text, None)) => Err(io::Error::other(String::from_utf8_lossy(&text))),
-                None => Err(io::Error::other("the other container is gone")),
-            }
-        }
-    }
 }
 
 /// Attaches all, in the new root. Gives a handle on that root.
@@ -149,6 +121,10 @@ pub(crate) fn set_up(spec: &ContainerSpec, prepared: Prepared) -> Result<OwnedFd
 
 fn attach(root: BorrowedFd<'_>, entry: &MountSpec, made: &Made) -> io::Result<()> {
     match made {
+        Made::Bind(source) if matches!(entry.kind, MountKind::ShmOf { .. }) => {
+            let place = ensure_special_dir(root, &entry.destination)?;
+            mount::attach(source.mount.as_fd(), place.as_fd())
+        }
         Made::Bind(source) => attach_bind(root, entry, source),
         Made::Cgroup(view) => {
             let place = ensure_special_dir(root, &entry.destination)?;
@@ -218,7 +194,7 @@ fn refuse_proc(destination: &str, place: &OwnedFd) -> io::Result<()> {
     Ok(())
 }
 
-fn mount_error(entry: &MountSpec, error: &io::Error) -> StartError {
+pub(crate) fn mount_error(entry: &MountSpec, error: &io::Error) -> StartError {
     let source = match &entry.kind {
         MountKind::Proc => "proc".to_owned(),
         MountKind::Sysfs { .. } => "sysfs".to_owned(),

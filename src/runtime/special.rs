@@ -10,9 +10,11 @@ use rustix::fs::{CWD, Mode, OFlags};
 
 use crate::oci::runtime_spec::TmpfsMount;
 use crate::sys::cgroup::{Cgroup, Hierarchies, hierarchies};
+use crate::sys::clone::{self, Cloned};
 use crate::sys::mount::{self, Atime, Attributes, Depth, FsOption};
 use crate::sys::mountpoint::{self, DeviceNode, Links};
-use crate::sys::{namespace, process::PidFd};
+use crate::sys::process::{PidFd, wait_child};
+use crate::sys::{fds, namespace};
 
 /// Name, major, minor: what every container has (runc's list).
 const STANDARD_DEVICES: [(&str, u32, u32); 6] = [
@@ -186,9 +188,32 @@ pub(crate) fn cgroup_view(cgroup: &Cgroup, readonly: bool) -> io::Result<CgroupV
     Ok(CgroupView { base, hierarchies })
 }
 
-/// `/dev/shm` of a running container, as a detached mount. The calling process changes its mount namespace: it must be a
-/// child made for this.
-pub(crate) fn shm_of(pid: i32) -> io::Result<OwnedFd> {
+/// `/dev/shm` of a running container, as a detached mount: by way of a child, which enters the other mount namespace and
+/// passes the mount back.
+pub(crate) fn fetch_shm(pid: i32) -> io::Result<OwnedFd> {
+    let (ours, theirs) = fds::message_pair()?;
+    match clone::fork()? {
+        Cloned::Child => {
+            let sent = shm_of(pid).and_then(|shm| fds::send_fd(theirs.as_fd(), shm.as_fd()));
+            if let Err(error) = &sent {
+                let _ = fds::send_message(theirs.as_fd(), error.to_string().as_bytes());
+            }
+            clone::exit_now(i32::from(sent.is_err()))
+        }
+        Cloned::Parent(child) => {
+            drop(theirs);
+            let received = fds::receive_message(ours.as_fd())?;
+            wait_child(child.pid)?;
+            match received {
+                Some((_, Some(shm))) => Ok(shm),
+                Some((text, None)) => Err(io::Error::other(String::from_utf8_lossy(&text))),
+                None => Err(io::Error::other("the other container is gone")),
+            }
+        }
+    }
+}
+
+fn shm_of(pid: i32) -> io::Result<OwnedFd> {
     let target = PidFd::open(pid)?;
     namespace::enter(target.as_fd(), libc::CLONE_NEWNS)?;
     let root = rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;

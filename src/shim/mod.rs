@@ -9,10 +9,20 @@
 //!
 //! `client` is the engine's side and async; everything else runs in the shim, which has one thread and no async runtime.
 
+mod backlog;
 pub(crate) mod client;
+mod connection;
+mod container;
 mod leftovers;
+mod log_file;
 pub(crate) mod protocol;
+mod requests;
 mod server;
+mod streams;
+#[cfg(test)]
+pub(crate) mod test_container;
+#[cfg(test)]
+mod tests;
 pub(crate) mod zygote;
 
 /// Whether this process was started to be a zygote: by its name.

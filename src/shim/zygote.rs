@@ -8,9 +8,10 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::{Mutex, PoisonError};
 
+use crate::runtime::seccomp;
 use crate::shim::server;
 use crate::sys::clone::{self, Cloned};
-use crate::sys::{fds, privileges};
+use crate::sys::{cgroup, fds, privileges};
 
 /// The name by which the program knows that it is to be a zygote.
 pub(crate) const ROLE: &str = "hoist-shim";
@@ -52,17 +53,32 @@ pub(crate) fn fork_shim() -> io::Result<UnixStream> {
 fn spawn() -> io::Result<Zygote> {
     let (ours, theirs) = fds::message_pair()?;
     let image = fds::own_image()?;
-    let child = Command::new(fds::fd_path(image.as_fd()))
-        .arg0(ROLE)
-        .env_clear()
+    let mut command = Command::new(fds::fd_path(image.as_fd()));
+    command.env_clear();
+    become_role(&mut command);
+    let child = command
         .stdin(Stdio::from(theirs))
         .stdout(Stdio::null())
-        .stderr(Stdio::inherit())
+        .stderr(Stdio::null())
+        .current_dir("/")
         .spawn()?;
     Ok(Zygote {
         child,
         socket: ours,
     })
+}
+
+#[cfg(not(test))]
+fn become_role(command: &mut Command) {
+    command.arg0(ROLE);
+}
+
+/// The program of the unit tests knows tests only: one of them is the role.
+#[cfg(test)]
+fn become_role(command: &mut Command) {
+    command
+        .args(["--exact", "shim::tests::zygote_role", "--test-threads=1"])
+        .env(ROLE, "1");
 }
 
 /// The zygote's life: one fork a message, until the engine has gone.
@@ -71,10 +87,15 @@ pub(crate) fn main() -> ExitCode {
         .and_then(|()| privileges::become_session_leader())
         .and_then(|()| privileges::set_dumpable(false))
         .and_then(|()| clone::forget_children())
+        .and_then(|()| clone::ignore_broken_pipes())
         .and_then(|()| fds::take_stdin());
     let Ok(socket) = prepared else {
         return ExitCode::FAILURE;
     };
+    // Read once here, shared by all shims.
+    seccomp::warm();
+    privileges::known_capabilities();
+    cgroup::hierarchies();
     loop {
         let connection = match fds::receive_fd(socket.as_fd()) {
             Ok(Some(connection)) => connection,

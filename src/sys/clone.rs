@@ -86,17 +86,22 @@ pub(crate) fn clone_into(namespaces: i32, cgroup: Option<BorrowedFd<'_>>) -> io:
 
 /// Children that end are not waited for: no zombies, no status.
 pub(crate) fn forget_children() -> io::Result<()> {
-    set_child_action(libc::SIG_IGN)
+    set_action(libc::SIGCHLD, libc::SIG_IGN)
 }
 
 /// Children that end can be waited for, which [`forget_children`] had switched off.
 pub(crate) fn remember_children() -> io::Result<()> {
-    set_child_action(libc::SIG_DFL)
+    set_action(libc::SIGCHLD, libc::SIG_DFL)
 }
 
-fn set_child_action(action: libc::sighandler_t) -> io::Result<()> {
+/// Writing where nobody reads is an error then, not the end of the process.
+pub(crate) fn ignore_broken_pipes() -> io::Result<()> {
+    set_action(libc::SIGPIPE, libc::SIG_IGN)
+}
+
+fn set_action(signal: i32, action: libc::sighandler_t) -> io::Result<()> {
     // SAFETY: SIG_IGN and SIG_DFL are valid actions.
-    if unsafe { libc::signal(libc::SIGCHLD, action) } == libc::SIG_ERR {
+    if unsafe { libc::signal(signal, action) } == libc::SIG_ERR {
         return Err(io::Error::last_os_error());
     }
     Ok(())

@@ -113,15 +113,20 @@ pub(crate) fn set_capabilities(effective: u64, permitted: u64) -> io::Result<()>
     Ok(())
 }
 
-/// Bits of the capabilities that this kernel has. Read once, before any root changes: a zygote calls it.
+/// The capabilities that this process may give: what its kernel knows and its own surroundings left it. Read once,
+/// before any root changes: a zygote calls it.
 pub(crate) fn known_capabilities() -> u64 {
     static KNOWN: std::sync::OnceLock<u64> = std::sync::OnceLock::new();
     *KNOWN.get_or_init(|| {
-        let last: u32 = std::fs::read_to_string("/proc/sys/kernel/cap_last_cap")
+        std::fs::read_to_string("/proc/self/status")
             .ok()
-            .and_then(|text| text.trim().parse().ok())
-            .unwrap_or(40);
-        u64::MAX >> (63 - last.min(63))
+            .and_then(|status| {
+                let line = status
+                    .lines()
+                    .find_map(|line| line.strip_prefix("CapPrm:"))?;
+                u64::from_str_radix(line.trim(), 16).ok()
+            })
+            .unwrap_or(0)
     })
 }
 
