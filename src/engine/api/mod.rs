@@ -13,6 +13,7 @@ pub(crate) mod exec;
 pub(crate) mod hijack;
 pub(crate) mod image_view;
 pub(crate) mod images;
+pub(crate) mod networks;
 pub(crate) mod progress_stream;
 pub(crate) mod query;
 pub(crate) mod respond;
@@ -129,6 +130,7 @@ pub(crate) fn router(state: ApiState) -> Router {
         .merge(events::routes())
         .merge(images::routes())
         .merge(volumes::routes())
+        .merge(networks::routes())
         .merge(containers::routes())
         .merge(exec::routes())
         .method_not_allowed_fallback(page_not_found)
