@@ -1,6 +1,7 @@
 //! The command line: clap → ops → ui. The only place that knows clap. It decides exit codes, and nothing
 //! about containers.
 
+mod attached;
 pub(crate) mod commands;
 pub(crate) mod error;
 pub(crate) mod flags;
@@ -10,6 +11,7 @@ pub(crate) mod log_view;
 pub(crate) mod session;
 pub(crate) mod signals;
 pub(crate) mod stdio;
+mod summary;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -1,5 +1,10 @@
 //! `hoist create`: the command line of it.
 
+use crate::cli::error::Outcome;
+use crate::cli::session::{Display, Need, Session};
+use crate::ops::create::{self, CreateOptions};
+use crate::ops::ensure_images::ImageChoices;
+
 /// Creates containers for a service
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -32,4 +37,28 @@ pub(crate) struct Args {
     pub(crate) yes: bool,
     #[arg(value_name = "SERVICE")]
     pub(crate) services: Vec<String>,
+}
+
+/// Runs the command.
+pub(crate) async fn run(session: &Session, args: Args) -> Outcome {
+    let display = Display {
+        yes: args.yes,
+        ..Display::default()
+    };
+    let ctx = session.context(Need::Project, display).await?;
+    let options = CreateOptions {
+        services: args.services,
+        force_recreate: args.force_recreate,
+        no_recreate: args.no_recreate,
+        remove_orphans: args.remove_orphans,
+        scale: args.scale,
+        images: ImageChoices {
+            build: args.build,
+            no_build: args.no_build,
+            pull: super::pull_policy(&args.pull)?,
+            quiet_pull: args.quiet_pull,
+            quiet_build: false,
+        },
+    };
+    Ok(create::run(&ctx, &options).await?)
 }

@@ -1,8 +1,9 @@
 //! `hoist down`: the command line of it.
 
 use crate::cli::error::{CliError, Outcome};
-use crate::cli::session::Session;
+use crate::cli::session::{Display, Need, Session};
 use crate::ops::Context;
+use crate::ops::down::{self, DownOptions};
 
 /// Stop and remove containers, networks
 #[derive(Debug, clap::Args)]
@@ -23,8 +24,38 @@ pub(crate) struct Args {
     pub(crate) services: Vec<String>,
 }
 
+/// Runs the command.
+pub(crate) async fn run(session: &Session, args: Args) -> Outcome {
+    let images = args
+        .rmi
+        .as_deref()
+        .filter(|which| !which.is_empty())
+        .map(down::parse_images)
+        .transpose()?;
+    let ctx = session
+        .context(Need::ProjectOrName, Display::default())
+        .await?;
+    let remove_orphans = args.remove_orphans.unwrap_or_else(|| {
+        session.switch("COMPOSE_REMOVE_ORPHANS", ctx.loaded.as_deref()) == Some(true)
+    });
+    let options = DownOptions {
+        services: args.services,
+        timeout: super::timeout(args.timeout),
+        volumes: args.volumes,
+        images,
+        remove_orphans,
+    };
+    Ok(down::run(&ctx, &options).await?)
+}
+
 /// `down --remove-orphans` at the end of another command.
-pub(crate) async fn project(session: &Session, ctx: &Context) -> Outcome {
-    let _ = (session, ctx);
-    Err(CliError::not_supported("--down-project"))
+pub(crate) async fn project(ctx: &Context) -> Result<(), CliError> {
+    let options = DownOptions {
+        services: Vec::new(),
+        timeout: None,
+        volumes: false,
+        images: None,
+        remove_orphans: true,
+    };
+    Ok(down::run(ctx, &options).await?)
 }

@@ -43,6 +43,8 @@ pub(crate) mod volumes;
 pub(crate) mod wait;
 pub(crate) mod watch;
 
+use std::time::Duration;
+
 use crate::cli::error::{CliError, Outcome};
 use crate::cli::session::{Session, block_on};
 use crate::cli::signals::until_interrupted;
@@ -107,6 +109,7 @@ async fn asynchronous(session: &Session, command: Command) -> Outcome {
     match command {
         Command::Attach(args) => attach::run(session, args).await,
         Command::Exec(args) => exec::run(session, args).await,
+        Command::Up(args) => up::run(session, *args).await,
         command => until_interrupted(interruptible(session, command)).await,
     }
 }
@@ -116,19 +119,51 @@ async fn interruptible(session: &Session, command: Command) -> Outcome {
     match command {
         Command::Build(args) => build::run(session, *args).await,
         Command::Commit(args) => commit::run(session, args).await,
+        Command::Create(args) => create::run(session, args).await,
+        Command::Down(args) => down::run(session, args).await,
         Command::Events(args) => events::run(session, args).await,
         Command::Export(args) => export::run(session, args).await,
         Command::Images(args) => images::run(session, args).await,
+        Command::Kill(args) => kill::run(session, args).await,
         Command::Logs(args) => logs::run(session, args).await,
         Command::Ls(args) => ls::run(session, args).await,
+        Command::Pause(args) => pause::run(session, args).await,
         Command::Port(args) => port::run(session, args).await,
         Command::Ps(args) => ps::run(session, args).await,
         Command::Pull(args) => pull::run(session, args).await,
         Command::Push(args) => push::run(session, args).await,
+        Command::Restart(args) => restart::run(session, args).await,
+        Command::Rm(args) => rm::run(session, args).await,
+        Command::Scale(args) => scale::run(session, args).await,
+        Command::Start(args) => start::run(session, args).await,
         Command::Stats(args) => stats::run(session, args).await,
+        Command::Stop(args) => stop::run(session, args).await,
         Command::Top(args) => top::run(session, args).await,
+        Command::Unpause(args) => unpause::run(session, args).await,
         Command::Volumes(args) => volumes::run(session, args).await,
         Command::Wait(args) => wait::run(session, args).await,
         other => Err(CliError::not_supported(format!("{other:?}"))),
+    }
+}
+
+/// Seconds of `--timeout`; a negative number waits as long as it takes.
+pub(crate) fn timeout(seconds: Option<i64>) -> Option<Duration> {
+    seconds.map(|seconds| Duration::from_secs(u64::try_from(seconds).unwrap_or(FOREVER_S)))
+}
+
+/// A day is forever for a container that has been told to stop.
+const FOREVER_S: u64 = 24 * 3600;
+
+/// `--pull`: `policy` (the default) means that of each service.
+///
+/// # Errors
+/// An unknown policy.
+pub(crate) fn pull_policy(text: &str) -> Result<Option<String>, CliError> {
+    match text {
+        "" | "policy" => Ok(None),
+        "always" | "missing" | "if_not_present" | "never" | "build" => Ok(Some(text.to_owned())),
+        other => Err(CliError::new(format!(
+            "invalid --pull option {other:?}: use always, missing or never"
+        ))),
     }
 }

@@ -1,5 +1,9 @@
 //! `hoist rm`: the command line of it.
 
+use crate::cli::error::Outcome;
+use crate::cli::session::{Display, Need, Session};
+use crate::ops::rm::{self, RmOptions};
+
 /// Removes stopped service containers
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -16,4 +20,18 @@ pub(crate) struct Args {
     pub(crate) volumes: bool,
     #[arg(value_name = "SERVICE")]
     pub(crate) services: Vec<String>,
+}
+
+/// Runs the command.
+pub(crate) async fn run(session: &Session, args: Args) -> Outcome {
+    let ctx = session
+        .context(Need::ProjectOrName, Display::default())
+        .await?;
+    let options = RmOptions {
+        services: args.services,
+        force: args.force,
+        stop: args.stop,
+        volumes: args.volumes,
+    };
+    Ok(rm::run(&ctx, &options).await?)
 }

@@ -36,7 +36,7 @@ pub(crate) async fn run(session: &Session, args: Args) -> Outcome {
     })
     .await?;
     if down {
-        super::down::project(session, &ctx).await?;
+        super::down::project(&ctx).await?;
     }
     CliError::from_process(code)
 }
