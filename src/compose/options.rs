@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::compose::error::Warning;
 use crate::compose::model::{Mapping, Project};
+use crate::compose::provenance::Provenance;
 
 /// What to load, and how. All paths may be relative to `working_dir`.
 #[derive(Clone)]
@@ -65,6 +66,10 @@ impl LoadOptions<'_> {
 pub(crate) struct Loaded {
     pub(crate) project: Project,
     pub(crate) warnings: Vec<Warning>,
+    /// Where the fields stand in the files.
+    pub(crate) provenance: Provenance,
+    /// The env files that were read for variables.
+    pub(crate) env_files: Vec<PathBuf>,
 }
 
 /// Brings a remote Compose file into a local folder; implemented above this layer for `oci://…`.

@@ -10,6 +10,7 @@ mod project;
 mod resource;
 mod service;
 mod value;
+mod view;
 
 pub(crate) use build::{BuildConfig, SshKey};
 pub(crate) use deploy::{
@@ -28,6 +29,7 @@ pub(crate) use service::{
     PortConfig, Provider, Service, ServiceModel, ThrottleDevice, Ulimit, WeightDevice,
 };
 pub(crate) use value::{Extensions, Value};
+pub(crate) use view::{network_json, project as project_view, service_json, volume_json};
 
 use indexmap::IndexMap;
 

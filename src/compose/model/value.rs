@@ -15,6 +15,8 @@ pub(crate) enum Value {
     Uint(u64),
     Float(f64),
     String(String),
+    /// A date or time, in RFC 3339.
+    Time(String),
     List(Vec<Value>),
     Map(BTreeMap<String, Value>),
 }
