@@ -75,6 +75,12 @@ impl From<Finding> for Faults {
     }
 }
 
+impl From<Box<Finding>> for Faults {
+    fn from(finding: Box<Finding>) -> Self {
+        Self(vec![*finding])
+    }
+}
+
 impl Faults {
     /// An error without a place.
     pub(crate) fn message(text: impl Into<String>) -> Self {
@@ -214,7 +220,8 @@ pub(crate) fn render_finding(
     } else {
         format!("{}: {}", finding.field, finding.message)
     };
-    let mut places: Vec<(FileId, Vec<(Span, &str, AnnotationKind)>)> = Vec::new();
+    type Mark<'m> = (Span, &'m str, AnnotationKind);
+    let mut places: Vec<(FileId, Vec<Mark<'_>>)> = Vec::new();
     let primary = (
         finding.span,
         finding.label.as_str(),

@@ -113,7 +113,7 @@ impl Loader<'_> {
         let service = std::mem::replace(slot, Node::new(Value::Null, span));
         let root = Path::ROOT;
         merge(&mut base, service, &root.key("services").key(name))
-            .map_err(|finding| finding.related(target.span, "extended here"))?;
+            .map_err(|finding| (*finding).related(target.span, "extended here"))?;
         if let Some(map) = base.as_map_mut() {
             map.shift_remove("extends");
         }

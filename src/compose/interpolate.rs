@@ -189,23 +189,13 @@ pub(crate) fn parse_int(text: &str) -> Result<i64, String> {
 
 /// A decimal number, `inf` and `nan` included.
 pub(crate) fn parse_float(text: &str) -> Result<f64, String> {
-    let fits = text.bytes().all(|b| {
-        b.is_ascii_digit()
-            || matches!(b, b'.' | b'-' | b'+' | b'e' | b'E')
-            || b.is_ascii_alphabetic()
-    });
-    match text.parse::<f64>() {
-        Ok(value)
-            if fits
-                && (value.is_finite()
-                    || text
-                        .bytes()
-                        .any(|b| b.is_ascii_alphabetic() && b.to_ascii_lowercase() != b'e')) =>
-        {
-            Ok(value)
-        }
-        _ => Err(format!("parsing {text:?}: invalid syntax")),
+    let bad = || format!("parsing {text:?}: invalid syntax");
+    let value: f64 = text.parse().map_err(|_| bad())?;
+    // Out of range is an error; the words for infinity are not.
+    if value.is_infinite() && text.bytes().any(|b| b.is_ascii_digit()) {
+        return Err(bad());
     }
+    Ok(value)
 }
 
 /// A boolean word; those of YAML 1.1 are taken with a warning.

@@ -326,10 +326,6 @@ impl Loader<'_> {
         Ok(resets)
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "one step of the pipeline, called once"
-    )]
     fn document(
         &mut self,
         file: &str,

@@ -71,7 +71,7 @@ fn service_rule(field: &str) -> Option<Rule> {
 ///
 /// # Errors
 /// When a mapping meets something else, or a list something else; the base is then half merged.
-pub(crate) fn merge(base: &mut Node, over: Node, path: &Path<'_>) -> Result<(), Finding> {
+pub(crate) fn merge(base: &mut Node, over: Node, path: &Path<'_>) -> Result<(), Box<Finding>> {
     if let Some(rule) = rule(path) {
         return apply(rule, base, over, path);
     }
@@ -96,16 +96,22 @@ pub(crate) fn merge(base: &mut Node, over: Node, path: &Path<'_>) -> Result<(), 
     Ok(())
 }
 
-fn clash(base: &Node, over: &Node, path: &Path<'_>) -> Finding {
-    Finding::new(format!("cannot override {path}"))
-        .at(over.span)
-        .field(path)
-        .label(format!("this is a {}", over.kind()))
-        .related(base.span, format!("but here it is a {}", base.kind()))
+fn clash(base: &Node, over: &Node, path: &Path<'_>) -> Box<Finding> {
+    Box::new(
+        Finding::new(format!("cannot override {path}"))
+            .at(over.span)
+            .field(path)
+            .label(format!("this is a {}", over.kind()))
+            .related(base.span, format!("but here it is a {}", base.kind())),
+    )
 }
 
 /// Merges mappings key by key.
-pub(crate) fn merge_mappings(base: &mut Map, over: Map, path: &Path<'_>) -> Result<(), Finding> {
+pub(crate) fn merge_mappings(
+    base: &mut Map,
+    over: Map,
+    path: &Path<'_>,
+) -> Result<(), Box<Finding>> {
     for (key, value) in over {
         match base.get_mut(&key) {
             None => {
@@ -121,7 +127,7 @@ pub(crate) fn merge_mappings(base: &mut Map, over: Map, path: &Path<'_>) -> Resu
     Ok(())
 }
 
-fn apply(rule: Rule, base: &mut Node, over: Node, path: &Path<'_>) -> Result<(), Finding> {
+fn apply(rule: Rule, base: &mut Node, over: Node, path: &Path<'_>) -> Result<(), Box<Finding>> {
     match rule {
         Rule::Replace => *base = over,
         Rule::Ulimit => *base = over,
@@ -212,16 +218,17 @@ pub(crate) fn go_text(node: &Node) -> String {
     }
 }
 
-fn into_mapping(node: Node, default: NamedDefault, path: &Path<'_>) -> Result<Map, Finding> {
+fn into_mapping(node: Node, default: NamedDefault, path: &Path<'_>) -> Result<Map, Box<Finding>> {
     match node.value {
         Value::Map(map) => Ok(*map),
         Value::Seq(items) => {
             let mut map = Map::with_capacity(items.len());
             for item in items {
                 let Value::Str(name) = &item.value else {
-                    return Err(Finding::new(format!("{path} items must be strings"))
+                    let finding = Finding::new(format!("{path} items must be strings"))
                         .at(item.span)
-                        .field(path));
+                        .field(path);
+                    return Err(Box::new(finding));
                 };
                 let name = name.clone();
                 let value = match default {
@@ -260,7 +267,7 @@ fn into_build(node: Node) -> Map {
 }
 
 /// Options of different drivers do not mix.
-fn merge_logging(base: &mut Node, over: Node, path: &Path<'_>) -> Result<(), Finding> {
+fn merge_logging(base: &mut Node, over: Node, path: &Path<'_>) -> Result<(), Box<Finding>> {
     if over.is_null() {
         return Ok(());
     }
@@ -280,7 +287,7 @@ fn merge_logging(base: &mut Node, over: Node, path: &Path<'_>) -> Result<(), Fin
 }
 
 /// Pools with the same subnet are merged, others are added.
-fn merge_pools(base: &mut Node, over: Node, path: &Path<'_>) -> Result<(), Finding> {
+fn merge_pools(base: &mut Node, over: Node, path: &Path<'_>) -> Result<(), Box<Finding>> {
     let (Some(configs), Some(overrides)) = (base.as_seq(), over.as_seq()) else {
         return Err(clash(base, &over, path));
     };

@@ -168,10 +168,13 @@ mod tests {
         assert_eq!(show("C:\\x:/b"), "bind C:\\x /b false");
         assert_eq!(show("${A:-x}:/b"), "volume ${A:-x} /b false");
         assert_eq!(
-            show("a::b"),
-            "invalid spec: a::b: empty section between colons"
+            show("aa::b"),
+            "invalid spec: aa::b: empty section between colons"
         );
-        assert_eq!(show("a:b:ro:c"), "invalid spec: a:b:ro:c: too many colons");
+        assert_eq!(
+            show("aa:b:ro:c"),
+            "invalid spec: aa:b:ro:c: too many colons"
+        );
     }
 
     #[test]

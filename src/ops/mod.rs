@@ -5,6 +5,7 @@ pub(crate) mod attach;
 pub(crate) mod build;
 pub(crate) mod checks;
 pub(crate) mod commit;
+pub(crate) mod config;
 pub(crate) mod converge;
 pub(crate) mod create;
 pub(crate) mod down;

@@ -1,5 +1,10 @@
 //! `hoist config`: the command line of it.
 
+use crate::cli::error::{CliError, Outcome};
+use crate::cli::session::Session;
+use crate::ops::config::{self, Format, VariablesFormat, View};
+use crate::ui::output;
+
 /// Parse, resolve and render compose file in canonical format
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -62,4 +67,81 @@ pub(crate) struct Args {
     pub(crate) volumes: bool,
     #[arg(value_name = "SERVICE")]
     pub(crate) service_names: Vec<String>,
+}
+
+/// Loads the project and prints the view that the flags ask for.
+pub(crate) fn run(session: &Session, args: Args) -> Outcome {
+    if args.resolve_image_digests || args.lock_image_digests {
+        return Err(CliError::not_supported("config --resolve-image-digests"));
+    }
+    let view = view(&args)?;
+    let mut load = session.load_options()?;
+    load.interpolate = !args.no_interpolate;
+    load.normalize = !(args.no_normalize || session.globals.compatibility);
+    load.resolve_paths = !args.no_path_resolution;
+    load.check_consistency = !args.no_consistency;
+    let shown = config::run(config::ConfigOptions {
+        load,
+        view,
+        services: args.service_names,
+        all_resources: session.globals.all_resources,
+        separator: if session.globals.compatibility {
+            "_"
+        } else {
+            "-"
+        },
+    })
+    .map_err(CliError::new)?;
+    for warning in &shown.warnings {
+        output::warning(&warning.message);
+    }
+    if args.quiet {
+        return Ok(());
+    }
+    match args.output {
+        Some(file) if !shown.text.is_empty() => std::fs::write(&file, shown.text)
+            .map_err(|error| CliError::new(format!("open {file}: {error}"))),
+        _ => {
+            output::write(shown.text.as_bytes());
+            Ok(())
+        }
+    }
+}
+
+fn view(args: &Args) -> Result<View, CliError> {
+    let format = args.format.as_deref().unwrap_or_default();
+    Ok(if args.services {
+        View::Services
+    } else if args.volumes {
+        View::Volumes
+    } else if args.networks {
+        View::Networks
+    } else if args.models {
+        View::Models
+    } else if let Some(services) = args.hash.clone().filter(|services| !services.is_empty()) {
+        View::Hash(services)
+    } else if args.profiles {
+        View::Profiles
+    } else if args.images {
+        View::Images
+    } else if args.variables {
+        View::Variables(match format.to_ascii_lowercase().as_str() {
+            "" | "table" | "pretty" => VariablesFormat::Table,
+            "json" => VariablesFormat::Json,
+            "yaml" => VariablesFormat::Yaml,
+            other => {
+                return Err(CliError::new(format!(
+                    "format value {other:?} could not be parsed: use table, json or yaml"
+                )));
+            }
+        })
+    } else if args.environment {
+        View::Environment
+    } else {
+        View::Whole(match format {
+            "" | "yaml" => Format::Yaml,
+            "json" => Format::Json,
+            other => return Err(CliError::new(format!("unsupported format {other:?}"))),
+        })
+    })
 }

@@ -100,6 +100,7 @@ pub(crate) enum Command {
 /// Runs one command.
 pub(crate) fn run(session: &Session, command: Command) -> Outcome {
     match command {
+        Command::Config(args) => config::run(session, *args),
         Command::Version(args) => version::run(&args),
         command => block_on(asynchronous(session, command)),
     }

@@ -366,7 +366,7 @@ mod tests {
                 Out::List(vec![
                     Out::Map(vec![
                         ("x".into(), Out::Int(1)),
-                        ("y".into(), Out::List(vec![Out::Null])),
+                        ("z".into(), Out::List(vec![Out::Null])),
                     ]),
                     Out::List(vec![Out::Bool(true), Out::Str("s".into())]),
                     Out::Map(vec![]),
@@ -376,7 +376,7 @@ mod tests {
         ]);
         assert_eq!(
             to_yaml(&value),
-            "a:\n  - x: 1\n    y:\n      - null\n  - - true\n    - s\n  - {}\nb: []\n"
+            "a:\n  - x: 1\n    z:\n      - null\n  - - true\n    - s\n  - {}\nb: []\n"
         );
     }
 }
