@@ -11,9 +11,9 @@ use tar::{Builder, EntryType, Header};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::dockerignore::{self, PatternSet};
 use crate::client::ClientError;
 use crate::client::files::TarStream;
+use crate::oci::dockerignore::{self, PatternSet};
 
 /// Pieces on their way to the engine.
 const CHANNEL_PIECES: usize = 16;

@@ -6,7 +6,6 @@ pub(crate) mod connect;
 pub(crate) mod container_body;
 pub(crate) mod context;
 pub(crate) mod context_tar;
-pub(crate) mod dockerignore;
 pub(crate) mod error;
 pub(crate) mod files;
 pub(crate) mod images;

@@ -187,7 +187,7 @@ async fn open_services(paths: Paths) -> Result<ApiState> {
         Arc::clone(&events),
         tokio::runtime::Handle::current(),
     )?;
-    let builder = Builder::new(Arc::clone(&images), &paths);
+    let builder = Builder::open(Arc::clone(&images), Arc::clone(&networks), &paths)?;
     let containers = Containers::open(
         &paths,
         Arc::clone(&events),

@@ -2,6 +2,7 @@
 
 pub(crate) mod capabilities;
 pub(crate) mod digest;
+pub(crate) mod dockerignore;
 pub(crate) mod image_config;
 pub(crate) mod manifest;
 pub(crate) mod platform;

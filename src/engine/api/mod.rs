@@ -5,6 +5,7 @@
 //! accept → hyper (h1 with upgrades, h2c) → version prefix → router → handler → service
 //! ```
 
+pub(crate) mod build;
 pub(crate) mod container_body;
 pub(crate) mod container_view;
 pub(crate) mod containers;
@@ -128,6 +129,7 @@ pub(crate) fn router(state: ApiState) -> Router {
     Router::new()
         .merge(system::routes())
         .merge(events::routes())
+        .merge(build::routes())
         .merge(images::routes())
         .merge(volumes::routes())
         .merge(networks::routes())

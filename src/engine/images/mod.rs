@@ -340,6 +340,11 @@ impl Images {
         self.layers.collect(&roots)
     }
 
+    /// Tells listeners what happened to an image.
+    pub(crate) fn announce(&self, action: &str, id: &Digest, name: &str) {
+        self.publish(action, id, name);
+    }
+
     fn publish(&self, action: &str, id: &Digest, name: &str) {
         let mut attributes = match lock(&self.state).images.get(id) {
             Some(known) => known.config.config.labels.clone(),
