@@ -159,6 +159,26 @@ impl Execution {
             .or_else(|| self.0.state().created.get(&container.name).cloned())
     }
 
+    /// The container that a `service:` reference means, by service.
+    pub(crate) fn service_ids(&self) -> BTreeMap<String, String> {
+        self.0.state().service_ids.clone()
+    }
+
+    /// The containers of each service once the plan is carried out: name and number.
+    pub(crate) fn replicas(&self) -> BTreeMap<String, Vec<(String, u32)>> {
+        self.0.replicas.clone()
+    }
+
+    /// Variables that the provider of a service gave.
+    pub(crate) fn provided(&self, service: &str) -> Vec<(String, String)> {
+        self.0
+            .state()
+            .provided
+            .get(service)
+            .cloned()
+            .unwrap_or_default()
+    }
+
     /// The name people know a container of the plan by.
     pub(crate) fn shown_name(&self, container: &ContainerRef) -> String {
         self.0.shown_name(container).to_owned()

@@ -170,15 +170,7 @@ impl Inner {
             .map(|dir| dir.join("cli-plugins"))
             .into_iter()
             .collect();
-        folders.extend(
-            [
-                "/usr/local/lib/docker/cli-plugins",
-                "/usr/local/libexec/docker/cli-plugins",
-                "/usr/lib/docker/cli-plugins",
-                "/usr/libexec/docker/cli-plugins",
-            ]
-            .map(PathBuf::from),
-        );
+        folders.extend(context::PLUGIN_FOLDERS.map(PathBuf::from));
         let plugin = folders
             .into_iter()
             .map(|f| f.join(format!("docker-{kind}")))

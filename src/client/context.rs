@@ -8,6 +8,14 @@ use sha2::{Digest, Sha256};
 
 use super::error::ClientError;
 
+/// Where the docker CLI's plugins are, besides the user's own folder.
+pub(crate) const PLUGIN_FOLDERS: [&str; 4] = [
+    "/usr/local/lib/docker/cli-plugins",
+    "/usr/local/libexec/docker/cli-plugins",
+    "/usr/lib/docker/cli-plugins",
+    "/usr/libexec/docker/cli-plugins",
+];
+
 /// The folder of the docker CLI's configuration.
 pub(crate) fn config_dir(environment: &HashMap<String, String>) -> Option<PathBuf> {
     let set = |name: &str| {

@@ -315,6 +315,33 @@ impl Client {
         }
     }
 
+    /// The exit code of a container that is gone, from the engine's memory of events.
+    pub(crate) async fn past_exit_code(&self, id: &str, since: &str) -> Result<i64, ClientError> {
+        let now = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .map_or(0, |d| d.as_secs());
+        let filters = HashMap::from([
+            ("container".to_owned(), vec![id.to_owned()]),
+            ("event".to_owned(), vec!["die".to_owned()]),
+        ]);
+        let options = EventsOptions {
+            since: Some(since.to_owned()),
+            until: Some((now + 1).to_string()),
+            filters: Some(filters),
+        };
+        let mut events = std::pin::pin!(self.docker().events(Some(options)));
+        let code = events
+            .next()
+            .await
+            .transpose()?
+            .and_then(|event| event.actor)
+            .and_then(|actor| actor.attributes)
+            .and_then(|attributes| attributes.get("exitCode").and_then(|c| c.parse().ok()));
+        code.ok_or_else(|| {
+            ClientError::Protocol("the container is gone and left no exit code".to_owned())
+        })
+    }
+
     /// What happens to the containers of a project from `since` (seconds since 1970) on.
     pub(crate) fn project_events(
         &self,

@@ -4,10 +4,9 @@ use std::collections::HashMap;
 
 use bollard::models::{Ipam, IpamConfig, NetworkCreateRequest, VolumeCreateRequest};
 
-use crate::compose::model::{Mapping, Network, Project, Volume};
+use crate::compose::model::{Mapping, Network, Project, Volume, network_json, volume_json};
 use crate::labels;
 use crate::plan::config_hash;
-use crate::plan::model_json::{network_json, volume_json};
 
 fn text(value: &str) -> Option<String> {
     (!value.is_empty()).then(|| value.to_owned())

@@ -14,7 +14,7 @@ use crate::apply::{ApplyError, ApplyOptions, Execution};
 use crate::client::observe::ObserveScope;
 use crate::compose::model::{Project, Service};
 use crate::ops::ensure_images::{self, ImageChoices};
-use crate::ops::{Context, OpError, checks};
+use crate::ops::{Context, OpError, api_socket, checks, models};
 use crate::plan::config_hash::hex;
 use crate::plan::desired::{self, Desired};
 use crate::plan::reconcile::{ExtraWait, needs_limits};
@@ -92,6 +92,9 @@ pub(crate) async fn converge(
     project: Project,
     options: &ConvergeOptions,
 ) -> Result<Converged, OpError> {
+    let mut project = project;
+    models::ensure(ctx, &mut project).await?;
+    api_socket::add(ctx, &mut project);
     let mut desired = Desired::new(Arc::new(project), ctx.separator);
     desired.env_files.clone_from(&ctx.env_files);
     desired.contents = contents(&desired.project);
@@ -272,7 +275,8 @@ fn images_to_come(
     coming
 }
 
-fn note_images(desired: &mut Desired, observed: &Observed) {
+/// Records which image each service runs and mounts.
+pub(crate) fn note_images(desired: &mut Desired, observed: &Observed) {
     let mut digests = BTreeMap::new();
     let mut mounts = BTreeMap::new();
     for (name, service) in &desired.project.services {

@@ -1,6 +1,7 @@
 //! One file a use case: load → observe → plan → apply. This file holds what they share: the
 //! context of a command and its error. Nothing here parses arguments or draws.
 
+pub(crate) mod api_socket;
 pub(crate) mod attach;
 pub(crate) mod build;
 pub(crate) mod checks;
@@ -13,13 +14,18 @@ pub(crate) mod ensure_images;
 pub(crate) mod events;
 pub(crate) mod exec;
 pub(crate) mod export;
+#[cfg(test)]
+mod golden;
+pub(crate) mod graph;
 pub(crate) mod images;
 pub(crate) mod kill;
 pub(crate) mod lock;
 pub(crate) mod logs;
 pub(crate) mod ls;
+pub(crate) mod models;
 pub(crate) mod monitor;
 pub(crate) mod pause;
+pub(crate) mod plan;
 pub(crate) mod port;
 pub(crate) mod ps;
 pub(crate) mod pull;
@@ -27,6 +33,7 @@ pub(crate) mod push;
 pub(crate) mod replicas;
 pub(crate) mod restart;
 pub(crate) mod rm;
+pub(crate) mod run;
 pub(crate) mod scale;
 pub(crate) mod selection;
 pub(crate) mod start;
@@ -86,8 +93,12 @@ impl Context {
 
 impl Context {
     /// Where a field of the project is written.
-    pub(crate) fn locate(&self, _path: &str) -> Option<crate::plan::Location> {
-        None
+    pub(crate) fn locate(&self, field: &str) -> Option<crate::plan::Location> {
+        let place = self.loaded.as_ref()?.provenance.locate(field)?;
+        Some(crate::plan::Location {
+            file: place.file,
+            line: place.line,
+        })
     }
 }
 

@@ -1,67 +1,25 @@
 //! The project as one command sees it: the named services, what they depend on, the numbers of
 //! replicas from the command line, and only the resources that are still used. Pure.
 
-use std::collections::BTreeSet;
-
-use crate::compose::model::{Project, Service};
+use crate::compose::Dependencies;
+use crate::compose::model::Project;
 use crate::ops::OpError;
 
-/// What comes along with the named services.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Follow {
-    Dependencies,
-    Nothing,
-}
-
-/// Reduces a project to the named services (all when none is named) and what they depend on.
-/// Names may be patterns. Naming a service that profiles switch off enables all its profiles.
+/// Reduces a project to the named services (all when none is named), what comes along with them,
+/// and the resources that are used. Naming a service that profiles switch off enables its profiles.
 ///
 /// # Errors
-/// When a name is no service.
+/// When a name is no service, or an env file of one that was switched on cannot be read.
 pub(crate) fn select(
     project: &Project,
     names: &[String],
-    follow: Follow,
+    follow: Dependencies,
 ) -> Result<Project, OpError> {
     let mut selected = project.clone();
-    if names.is_empty() {
-        if follow == Follow::Nothing {
-            for service in selected.services.values_mut() {
-                service
-                    .depends_on
-                    .retain(|name, _| project.services.contains_key(name));
-            }
-        }
-        return Ok(selected);
-    }
-    enable_named(&mut selected, names);
-    let named = matching(&selected, names)?;
-    let mut wanted: BTreeSet<String> = BTreeSet::new();
-    let mut queue = named;
-    while let Some(name) = queue.pop() {
-        let Some(service) = selected.services.get(&name) else {
-            continue;
-        };
-        if !wanted.insert(name) || follow == Follow::Nothing {
-            continue;
-        }
-        for (dependency, how) in &service.depends_on {
-            if selected.services.contains_key(dependency) {
-                queue.push(dependency.clone());
-            } else if how.required {
-                return Err(OpError::failed(format!("no such service: {dependency}")));
-            }
-        }
-    }
-    let (kept, dropped): (Vec<_>, Vec<_>) = std::mem::take(&mut selected.services)
-        .into_iter()
-        .partition(|(name, _)| wanted.contains(name));
-    selected.services = kept.into_iter().collect();
-    selected.disabled_services.extend(dropped);
-    for service in selected.services.values_mut() {
-        service.depends_on.retain(|name, _| wanted.contains(name));
-    }
-    prune(&mut selected);
+    selected
+        .select(names, follow)
+        .map_err(|e| OpError::failed(e.to_string()))?;
+    selected.drop_unused();
     Ok(selected)
 }
 
@@ -127,49 +85,6 @@ pub(crate) fn parse_scale(text: &str) -> Result<(String, i64), OpError> {
     Ok((name.to_owned(), number))
 }
 
-/// Moves named services, and whatever shares a profile with them, among the enabled ones.
-fn enable_named(project: &mut Project, names: &[String]) {
-    let mut profiles: Vec<String> = project.profiles.clone();
-    for (name, service) in &project.disabled_services {
-        if names.iter().any(|n| n == name) {
-            profiles.extend(service.profiles.iter().cloned());
-        }
-    }
-    if profiles.len() == project.profiles.len() {
-        return;
-    }
-    let (enabled, disabled): (Vec<_>, Vec<_>) = std::mem::take(&mut project.disabled_services)
-        .into_iter()
-        .partition(|(_, service)| service.has_profile(&profiles));
-    project.services.extend(enabled);
-    project.disabled_services = disabled.into_iter().collect();
-    project.services.sort_keys();
-    project.profiles = profiles;
-}
-
-/// Drops networks, volumes, configs and secrets that no service uses any more.
-fn prune(project: &mut Project) {
-    let uses = |pick: &dyn Fn(&Service) -> Vec<String>| -> BTreeSet<String> {
-        project.services.values().flat_map(pick).collect()
-    };
-    let networks = uses(&|s| s.networks.keys().cloned().collect());
-    let volumes = uses(&|s| {
-        s.volumes
-            .iter()
-            .filter(|v| v.kind == "volume")
-            .map(|v| v.source.clone())
-            .collect()
-    });
-    let configs = uses(&|s| s.configs.iter().map(|c| c.source.clone()).collect());
-    let secrets = uses(&|s| s.secrets.iter().map(|c| c.source.clone()).collect());
-    let models = uses(&|s| s.models.keys().cloned().collect());
-    project.networks.retain(|key, _| networks.contains(key));
-    project.volumes.retain(|key, _| volumes.contains(key));
-    project.configs.retain(|key, _| configs.contains(key));
-    project.secrets.retain(|key, _| secrets.contains(key));
-    project.models.retain(|key, _| models.contains(key));
-}
-
 /// Shell patterns with `*`, `?` and `[…]`, as Go's `filepath.Match` takes them.
 fn matches(pattern: &str, text: &str) -> bool {
     fn go(pattern: &[char], text: &[char]) -> bool {
@@ -224,7 +139,7 @@ fn matches(pattern: &str, text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compose::model::Dependency;
+    use crate::compose::model::{Dependency, Service};
 
     fn project() -> Project {
         let mut project = Project::default();
@@ -263,16 +178,16 @@ mod tests {
     fn named_services_bring_their_dependencies() {
         let project = project();
         let named = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
-        let web = select(&project, &named(&["web"]), Follow::Dependencies).unwrap();
+        let web = select(&project, &named(&["web"]), Dependencies::Include).unwrap();
         assert_eq!(names(&web), ["db", "web"]);
-        let alone = select(&project, &named(&["web"]), Follow::Nothing).unwrap();
+        let alone = select(&project, &named(&["web"]), Dependencies::Ignore).unwrap();
         assert_eq!(names(&alone), ["web"]);
         assert!(alone.services["web"].depends_on.is_empty());
-        let pattern = select(&project, &named(&["w*"]), Follow::Nothing).unwrap();
+        let pattern = select(&project, &named(&["w*"]), Dependencies::Ignore).unwrap();
         assert_eq!(names(&pattern), ["web"]);
-        let job = select(&project, &named(&["job"]), Follow::Dependencies).unwrap();
+        let job = select(&project, &named(&["job"]), Dependencies::Include).unwrap();
         assert_eq!(names(&job), ["db", "job"]);
-        let error = select(&project, &named(&["nope"]), Follow::Nothing).unwrap_err();
+        let error = select(&project, &named(&["nope"]), Dependencies::Ignore).unwrap_err();
         assert_eq!(error.message, "no such service: nope");
     }
 

@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use crate::client::observe::ObserveScope;
+use crate::compose::Dependencies;
 use crate::ops::lock::{self, Scope};
-use crate::ops::selection::{self, Follow};
+use crate::ops::selection;
 use crate::ops::target::target;
 use crate::ops::{Context, OpError};
 use crate::plan::{Desired, Goal, ReconcileOptions, Recreate, reconcile};
@@ -33,7 +34,7 @@ async fn start(ctx: &Context, options: &StartOptions) -> Result<(), OpError> {
     let mut project = selection::select(
         &target.desired.project,
         &options.services,
-        Follow::Dependencies,
+        Dependencies::Include,
     )?;
     // Only what is there: as many replicas as there are containers, and no resource is looked at.
     for (name, service) in &mut project.services {

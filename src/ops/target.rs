@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use crate::apply::{ApplyOptions, Execution};
 use crate::client::observe::ObserveScope;
-use crate::ops::selection::{self, Follow};
+use crate::compose::Dependencies;
+use crate::ops::selection;
 use crate::ops::{Context, OpError};
 use crate::plan::pseudo::project_from_labels;
 use crate::plan::{Desired, Observed, Plan};
@@ -36,7 +37,7 @@ pub(crate) async fn target(
             let mut project = loaded.project.clone();
             if !services.is_empty() {
                 // Naming a service that profiles switch off switches it on.
-                let named = selection::select(&project, services, Follow::Nothing)?;
+                let named = selection::select(&project, services, Dependencies::Ignore)?;
                 for (name, service) in named.services {
                     if !project.services.contains_key(&name) {
                         project.disabled_services.shift_remove(&name);

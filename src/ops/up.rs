@@ -5,11 +5,12 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::apply::{Execution, Phase};
+use crate::compose::Dependencies;
 use crate::compose::model::Project;
 use crate::ops::converge::{ConvergeOptions, Converged, converge};
 use crate::ops::ensure_images::ImageChoices;
 use crate::ops::lock::{self, ProjectLock, Scope};
-use crate::ops::selection::{self, Follow};
+use crate::ops::selection;
 use crate::ops::target::report_plan;
 use crate::ops::{Context, OpError};
 use crate::plan::{Goal, Operation, Plan, Recreate};
@@ -109,9 +110,9 @@ pub(crate) fn selected_project(
     scale: &[String],
 ) -> Result<Project, OpError> {
     let follow = if no_deps {
-        Follow::Nothing
+        Dependencies::Ignore
     } else {
-        Follow::Dependencies
+        Dependencies::Include
     };
     let mut project = selection::select(ctx.project()?, services, follow)?;
     let scale: Result<Vec<(String, i64)>, OpError> = scale

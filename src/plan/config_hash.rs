@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 
-use super::model_json as model;
+use crate::compose::model;
 use crate::compose::model::{Network, Service, Volume};
 
 /// The canonical JSON of what of a service its containers are made from. Build, scale, order and

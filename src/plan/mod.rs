@@ -12,7 +12,6 @@ pub(crate) mod config_hash;
 mod containers;
 pub(crate) mod desired;
 pub(crate) mod limits;
-pub(crate) mod model_json;
 mod networks;
 pub(crate) mod observed;
 pub(crate) mod operation;

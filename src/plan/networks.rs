@@ -113,7 +113,7 @@ impl Planner<'_> {
                 text,
                 &format!("networks.{key}"),
                 &found.labels,
-                &super::model_json::network_json(network),
+                &crate::compose::model::network_json(network),
             )
         });
         ResourcePlan {

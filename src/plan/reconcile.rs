@@ -121,6 +121,7 @@ pub(crate) fn reconcile(
     }
     planner.plan_orphans();
     planner.remove_renamed_networks();
+    planner.forget_stopped();
     Ok(planner.plan)
 }
 
@@ -241,6 +242,18 @@ impl<'a> Planner<'a> {
         ContainerRef::existing(&container.name, &container.id)
     }
 
+    /// What was to stay as it is but is stopped for a moment is not unchanged.
+    fn forget_stopped(&mut self) {
+        let stopped: BTreeSet<&str> = self
+            .stopped
+            .keys()
+            .map(|index| self.observed.containers[*index].name.as_str())
+            .collect();
+        self.plan
+            .unchanged
+            .retain(|name| !stopped.contains(name.as_str()));
+    }
+
     /// A cause that points at a field of the project.
     pub(super) fn cause(&self, text: impl Into<String>, field: String) -> Cause {
         let location = (self.options.locate)(&field);
@@ -266,7 +279,7 @@ impl<'a> Planner<'a> {
             }
             if let Some(other) = taken.insert(&service.container_name, name) {
                 return Err(PlanError(format!(
-                    "container name \"{}\" is already in use by service {other}\" and service \"{name}\"",
+                    "container name \"{}\" is already in use by service \"{other}\" and service \"{name}\"",
                     service.container_name
                 )));
             }

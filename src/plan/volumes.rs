@@ -2,12 +2,11 @@
 //! data: it is made anew only with consent.
 
 use super::config_hash;
-use super::model_json::volume_json;
 use super::observed::ObservedVolume;
 use super::operation::Operation;
 use super::plan::{Consent, NodeId};
 use super::reconcile::{PlanError, Planner, ResourcePlan};
-use crate::compose::model::Volume;
+use crate::compose::model::{Volume, volume_json};
 use crate::labels;
 
 impl Planner<'_> {
