@@ -174,6 +174,11 @@ async fn serve(paths: Paths, ready: &mut ReadySender) -> Result<()> {
     if let Err(error) = server.await {
         tracing::error!(%error, "the API server failed");
     }
+    // What no running container needs leaves the kernel with the engine.
+    let networks = Arc::clone(&state.networks);
+    if let Err(error) = api::blocking(move || networks.close()).await {
+        tracing::warn!(%error, "take down idle networks");
+    }
     Ok(())
 }
 
