@@ -1,8 +1,6 @@
 //! The built-in init (`init: true`): PID 1 that starts the program as its child, forwards signals to it, reaps orphans and
 //! ends as it ends. As small as tini, and no further program.
 
-use std::os::fd::AsFd as _;
-
 use crate::runtime::start_error::StartError;
 use crate::sys::clone::{self, Cloned};
 use crate::sys::{fds, privileges, process, pty};
@@ -25,6 +23,10 @@ const KEPT: [i32; 9] = [
 pub(crate) fn fork_below(
     confine: impl FnOnce() -> Result<(), StartError>,
 ) -> Result<(), StartError> {
+    // From here on none is lost; the child gives the block up when it becomes the program.
+    let forwarded: Vec<i32> = (1..=64).filter(|signal| !KEPT.contains(signal)).collect();
+    process::block_signals(&forwarded)
+        .map_err(|error| StartError::doing("blocking signals", &error))?;
     let cloned = clone::fork().map_err(|error| StartError::doing("starting below init", &error))?;
     match cloned {
         Cloned::Child => {
@@ -35,7 +37,7 @@ pub(crate) fn fork_below(
         }
         Cloned::Parent(child) => {
             let code = match confine() {
-                Ok(()) => reap_until(child.pid),
+                Ok(()) => reap_until(child.pid, &forwarded),
                 Err(_) => 128,
             };
             clone::exit_now(code)
@@ -43,33 +45,26 @@ pub(crate) fn fork_below(
     }
 }
 
-fn reap_until(main: i32) -> i32 {
-    let forwarded: Vec<i32> = (1..=64).filter(|signal| !KEPT.contains(signal)).collect();
+fn reap_until(main: i32, forwarded: &[i32]) -> i32 {
     // The channel must close when the child has become the program, so nothing of it may stay open here.
     let prepared = fds::close_except(&[])
         .and_then(|()| privileges::set_name("hoist-init"))
         .and_then(|()| privileges::become_subreaper())
-        .and_then(|()| privileges::die_with_parent())
-        .and_then(|()| process::signal_fd(&forwarded));
-    let Ok(signals) = prepared else {
+        .and_then(|()| privileges::die_with_parent());
+    if prepared.is_err() {
         return 128;
-    };
+    }
     loop {
         while let Some(ended) = process::reap_any() {
             if ended.pid == main {
                 return ended.code;
             }
         }
-        let mut watched = [rustix::event::PollFd::new(
-            &signals,
-            rustix::event::PollFlags::IN,
-        )];
-        let _ = rustix::event::poll(&mut watched, None);
-        while let Some(signal) = process::next_signal(signals.as_fd()) {
-            if signal != libc::SIGCHLD {
-                // The child may have ended just now.
-                let _ = process::kill(main, signal);
-            }
+        // What comes between is pending until the wait.
+        match process::wait_signal(forwarded) {
+            None | Some(libc::SIGCHLD) => {}
+            // The child may have ended just now.
+            Some(signal) => drop(process::kill(main, signal)),
         }
     }
 }

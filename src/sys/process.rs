@@ -130,13 +130,8 @@ fn exit_code(status: i32) -> i32 {
 
 /// Blocks these signals for the calling thread and gives a descriptor that becomes readable when one comes.
 pub(crate) fn signal_fd(signals: &[i32]) -> io::Result<OwnedFd> {
+    block_signals(signals)?;
     let set = signal_set(signals);
-    // SAFETY: `set` is a valid set; the old mask is not asked for.
-    let masked =
-        unsafe { libc::sigprocmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()) };
-    if masked < 0 {
-        return Err(io::Error::last_os_error());
-    }
     // SAFETY: `set` is a valid set; -1 asks for a new descriptor.
     let fd = unsafe { libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) };
     if fd < 0 {
@@ -152,6 +147,27 @@ pub(crate) fn next_signal(fd: BorrowedFd<'_>) -> Option<i32> {
     let read = rustix::io::read(fd, &mut buffer).ok()?;
     let number = buffer.first_chunk::<4>().filter(|_| read == buffer.len())?;
     i32::try_from(u32::from_ne_bytes(*number)).ok()
+}
+
+/// Blocks these signals for the calling thread, so that [`wait_signal`] gets them.
+pub(crate) fn block_signals(signals: &[i32]) -> io::Result<()> {
+    let set = signal_set(signals);
+    // SAFETY: `set` is a valid set; the old mask is not asked for.
+    let masked =
+        unsafe { libc::sigprocmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()) };
+    if masked < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// Waits for one of these blocked signals, without a descriptor.
+pub(crate) fn wait_signal(signals: &[i32]) -> Option<i32> {
+    let set = signal_set(signals);
+    let mut signal = 0;
+    // SAFETY: `set` is a valid set and `signal` a place for the result.
+    let failed = unsafe { libc::sigwait(&raw const set, &raw mut signal) };
+    (failed == 0).then_some(signal)
 }
 
 /// Gives every signal its default action and blocks none, as a new program expects it.

@@ -131,7 +131,7 @@ fn walk(folder: &Path, target: &str, access: &str, devices: &mut Vec<HostDevice>
             ) {
                 walk(&entry.path(), &target, access, devices);
             }
-        } else if name != "console" && !kind.is_symlink() {
+        } else if !matches!(name.as_str(), "console" | "ptmx") && !kind.is_symlink() {
             devices.extend(device(&entry.path(), &target, access));
         }
     }

@@ -15,7 +15,7 @@ pub(crate) fn build(record: &Record, inputs: &Inputs) -> Result<Vec<MountSpec>> 
     let mut mounts = system_mounts(record, inputs);
     let mut own: Vec<MountSpec> = Vec::new();
     if let Some(etc) = &inputs.etc {
-        own.extend(etc_mounts(etc));
+        own.extend(etc_mounts(etc, record.host.readonly_rootfs));
     }
     for point in &record.mounts {
         own.retain(|mount| mount.destination != point.destination);
@@ -66,7 +66,13 @@ fn system_mounts(record: &Record, inputs: &Inputs) -> Vec<MountSpec> {
     mounts
 }
 
-fn etc_mounts(etc: &EtcFiles) -> Vec<MountSpec> {
+/// Read-only when the root is, as in Docker.
+fn etc_mounts(etc: &EtcFiles, readonly_rootfs: bool) -> Vec<MountSpec> {
+    let readonly = if readonly_rootfs {
+        ReadonlyBind::TopOnly
+    } else {
+        ReadonlyBind::No
+    };
     [
         ("/etc/resolv.conf", &etc.resolv_conf),
         ("/etc/hostname", &etc.hostname),
@@ -75,7 +81,7 @@ fn etc_mounts(etc: &EtcFiles) -> Vec<MountSpec> {
     .into_iter()
     .map(|(destination, source)| MountSpec {
         destination: destination.to_owned(),
-        kind: MountKind::Bind(BindMount::new(source, ReadonlyBind::No)),
+        kind: MountKind::Bind(BindMount::new(source, readonly)),
     })
     .collect()
 }
