@@ -26,8 +26,9 @@ use crate::engine::containers::Containers;
 use crate::engine::images::Images;
 use crate::engine::networks::Networks;
 use crate::engine::volumes::Volumes;
+use crate::sys::privileges::become_session_leader;
 
-/// The descriptor on which the starter waits for one line: `ok`, or what went wrong.
+/// Set to `1` by a starter that waits on our standard output for one line: `ok`, or what went wrong.
 const READY_FD: &str = "HOIST_READY_FD";
 /// Seconds without client and without running container until the engine ends.
 const IDLE_SECONDS: &str = "HOIST_ENGINE_IDLE_SECONDS";
@@ -59,6 +60,9 @@ pub(crate) fn paths_from_environment() -> Paths {
 /// Runs the engine until it ends.
 pub(crate) fn main(paths: Paths) -> ExitCode {
     start_log();
+    if let Err(error) = become_session_leader() {
+        tracing::warn!(%error, "leave the starter's session");
+    }
     let mut ready = ReadySender::from_environment();
     match run(paths, &mut ready) {
         Ok(()) => ExitCode::SUCCESS,
@@ -83,32 +87,35 @@ fn start_log() {
     drop(started);
 }
 
-/// The pipe to whoever started the engine.
+/// The pipe to whoever started the engine: our standard output, when the starter says so.
 struct ReadySender {
-    pipe: Option<File>,
+    waited_for: bool,
 }
 
 impl ReadySender {
     fn from_environment() -> Self {
-        let pipe = std::env::var(READY_FD)
-            .ok()
-            .and_then(|text| text.parse::<u32>().ok())
-            .and_then(|number| {
-                File::options()
-                    .write(true)
-                    .open(format!("/proc/self/fd/{number}"))
-                    .ok()
-            });
-        ReadySender { pipe }
+        ReadySender {
+            waited_for: std::env::var(READY_FD).is_ok_and(|number| number == "1"),
+        }
     }
 
-    /// Sends one line; the starter may be gone, which is its own affair.
+    /// Sends one line and closes the pipe; the starter may be gone, which is its own affair.
     fn send(&mut self, line: &str) {
-        if let Some(mut pipe) = self.pipe.take() {
-            let line = format!("{}\n", line.replace('\n', " "));
-            if let Err(error) = pipe.write_all(line.as_bytes()) {
-                tracing::debug!(%error, "nobody waits for the engine's start");
-            }
+        if !std::mem::take(&mut self.waited_for) {
+            return;
+        }
+        let line = format!("{}\n", line.replace('\n', " "));
+        let mut pipe = std::io::stdout();
+        if let Err(error) = pipe.write_all(line.as_bytes()).and_then(|()| pipe.flush()) {
+            tracing::debug!(%error, "nobody waits for the engine's start");
+        }
+        // The starter reads to the end of the pipe, which we hold open.
+        let closed = File::options()
+            .write(true)
+            .open("/dev/null")
+            .and_then(|null| Ok(rustix::stdio::dup2_stdout(null)?));
+        if let Err(error) = closed {
+            tracing::warn!(%error, "let go of the starter's pipe");
         }
     }
 }
@@ -200,6 +207,8 @@ async fn open_services(paths: Paths) -> Result<ApiState> {
         Arc::clone(&volumes),
         Arc::clone(&networks),
     );
+    // Saves the first container a few milliseconds; a failure shows there.
+    tokio::task::spawn_blocking(crate::shim::zygote::warm);
     containers.restore().await?;
     Ok(ApiState::new(Services {
         paths,

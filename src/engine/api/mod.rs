@@ -5,6 +5,7 @@
 //! accept → hyper (h1 with upgrades, h2c) → version prefix → router → handler → service
 //! ```
 
+pub(crate) mod archive;
 pub(crate) mod build;
 pub(crate) mod container_body;
 pub(crate) mod container_view;
@@ -18,7 +19,9 @@ pub(crate) mod networks;
 pub(crate) mod progress_stream;
 pub(crate) mod query;
 pub(crate) mod respond;
+pub(crate) mod stats_view;
 pub(crate) mod system;
+pub(crate) mod system_info;
 pub(crate) mod volumes;
 
 use std::convert::Infallible;
@@ -128,6 +131,7 @@ impl Drop for ClientGuard {
 pub(crate) fn router(state: ApiState) -> Router {
     Router::new()
         .merge(system::routes())
+        .merge(system_info::routes())
         .merge(events::routes())
         .merge(build::routes())
         .merge(images::routes())
@@ -135,6 +139,7 @@ pub(crate) fn router(state: ApiState) -> Router {
         .merge(networks::routes())
         .merge(containers::routes())
         .merge(exec::routes())
+        .merge(archive::routes())
         .method_not_allowed_fallback(page_not_found)
         .fallback(page_not_found)
         .with_state(state)

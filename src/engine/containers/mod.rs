@@ -7,6 +7,7 @@
 //! ```
 
 pub(crate) mod actor;
+pub(crate) mod archive;
 pub(crate) mod attach;
 pub(crate) mod config;
 pub(crate) mod create;

@@ -72,6 +72,25 @@ pub(crate) fn write_tree(
     Ok(writer.bytes)
 }
 
+/// Writes what `name` in `dir` is, with everything below it, under the name `shown`, and the end mark.
+pub(crate) fn write_member(
+    dir: BorrowedFd<'_>,
+    name: &[u8],
+    shown: &[u8],
+    out: &mut dyn Write,
+    cancel: &CancellationToken,
+) -> io::Result<()> {
+    let mut writer = TreeWriter {
+        out,
+        marks: Marks::Plain,
+        cancel,
+        links: HashMap::new(),
+        bytes: 0,
+    };
+    writer.member(dir, name, &mut shown.to_vec(), 0)?;
+    write_end(writer.out)
+}
+
 impl TreeWriter<'_> {
     fn directory(
         &mut self,
