@@ -8,6 +8,7 @@ pub(crate) mod checks;
 pub(crate) mod commit;
 pub(crate) mod config;
 pub(crate) mod converge;
+pub(crate) mod cp;
 pub(crate) mod create;
 pub(crate) mod down;
 pub(crate) mod ensure_images;

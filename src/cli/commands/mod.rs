@@ -120,6 +120,7 @@ async fn interruptible(session: &Session, command: Command) -> Outcome {
     match command {
         Command::Build(args) => build::run(session, *args).await,
         Command::Commit(args) => commit::run(session, args).await,
+        Command::Cp(args) => cp::run(session, args).await,
         Command::Create(args) => create::run(session, args).await,
         Command::Down(args) => down::run(session, args).await,
         Command::Events(args) => events::run(session, args).await,
