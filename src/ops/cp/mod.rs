@@ -11,9 +11,9 @@ use futures_util::{Stream, StreamExt as _};
 use bytes::Bytes;
 
 use crate::client::ClientError;
-use crate::client::dockerignore::clean;
 use crate::client::files::{PathStat, TarStream};
 use crate::client::reads::ContainerRow;
+use crate::oci::dockerignore::clean;
 use crate::ops::{Context, OpError, replicas};
 use crate::progress::{Event, Resource};
 
