@@ -18,10 +18,13 @@ use tokio_util::sync::CancellationToken;
 use crate::engine::api::ApiState;
 use crate::engine::api::image_view;
 use crate::engine::api::progress_stream::{blocking, no_code, stream_progress, stream_writer};
-use crate::engine::api::query::{Params, split_image_path};
+use crate::engine::api::query::{JsonBody, Params, split_image_path};
 use crate::engine::api::respond::{self, ApiError, ApiResult};
 use crate::engine::base::{Error, Filters, Result};
-use crate::engine::images::{Image, ImageFilters, Images, RegistryAuth};
+use crate::engine::images::registry::{Access, Registry};
+use crate::engine::images::{
+    Image, ImageFilters, Images, ImportOptions, ProgressMessage, RegistryAuth,
+};
 use crate::oci::{Digest, Platform, Reference};
 
 const LIST_FILTERS: &[&str] = &[
@@ -326,21 +329,69 @@ async fn create(
 }
 
 async fn import(
-    _state: ApiState,
+    state: ApiState,
     source: String,
-    _params: &Params,
-    _platform: Option<Platform>,
-    _body: Body,
+    params: &Params,
+    platform: Option<Platform>,
+    body: Body,
 ) -> ApiResult {
-    Err(ApiError(Error::not_implemented(format!(
-        "importing an image from {source} is not supported yet"
-    ))))
+    if source != "-" {
+        return Err(ApiError(Error::not_implemented(format!(
+            "importing an image from {source} is not supported yet: send the archive itself"
+        ))));
+    }
+    let mut config = crate::oci::RunConfig::default();
+    crate::engine::build::apply_changes(&mut config, &params.all("changes"))?;
+    let options = ImportOptions {
+        config,
+        reference: repo_and_tag(params)?,
+        message: params.text("message").to_owned(),
+        platform,
+    };
+    let images = Arc::clone(&state.images);
+    let mut reader = reader_of(body);
+    stream_progress(
+        move |progress, cancel| {
+            blocking(move || {
+                let image = images.import(&mut reader, options, &cancel)?;
+                // Nobody listening: the image is there all the same.
+                let _ = progress.blocking_send(ProgressMessage::status(image.id.to_string()));
+                Ok(())
+            })
+        },
+        no_code,
+    )
+    .await
 }
 
-async fn push(_state: ApiState, name: String, _params: &Params, _headers: &HeaderMap) -> ApiResult {
-    Err(ApiError(Error::not_implemented(format!(
-        "pushing {name} is not supported yet"
-    ))))
+async fn push(state: ApiState, name: String, params: &Params, headers: &HeaderMap) -> ApiResult {
+    let mut reference =
+        Reference::parse(&name).map_err(|error| Error::invalid(error.to_string()))?;
+    if let Some(tag) = params.given("tag") {
+        reference = reference
+            .with_tag(tag)
+            .map_err(|error| Error::invalid(error.to_string()))?;
+    }
+    let auth = registry_auth(headers)?;
+    let images = Arc::clone(&state.images);
+    stream_progress(
+        move |progress, cancel| async move {
+            // Docker answers 200 and says in the stream what is wrong.
+            let first = ProgressMessage::default();
+            let _ = progress.send(first).await;
+            for reference in
+                images.pushed_references(&reference.clone().or_latest(), reference.tag.is_none())?
+            {
+                tokio::select! {
+                    pushed = images.push(&reference, &auth, &progress, &cancel) => pushed?,
+                    () = cancel.cancelled() => return Err(Error::system("the client went away")),
+                }
+            }
+            Ok(())
+        },
+        no_code,
+    )
+    .await
 }
 
 async fn search(params: Params) -> ApiResult {
@@ -350,8 +401,23 @@ async fn search(params: Params) -> ApiResult {
     ))))
 }
 
-async fn auth() -> ApiResult<Response> {
-    Err(ApiError(Error::not_implemented(
-        "checking registry credentials is not supported yet",
-    )))
+/// `docker login`: whether a registry takes the credentials.
+async fn auth(body: JsonBody<RegistryAuth>) -> ApiResult<Response> {
+    let auth = body.0;
+    let domain = match auth.serveraddress.as_str() {
+        "" | "https://index.docker.io/v1/" => "docker.io".to_owned(),
+        address => {
+            let rest = address
+                .trim_start_matches("https://")
+                .trim_start_matches("http://");
+            rest.split('/').next().unwrap_or(rest).to_owned()
+        }
+    };
+    let reference = Reference::parse(&format!("{domain}/login/check"))
+        .map_err(|error| Error::invalid(format!("invalid registry address {domain:?}: {error}")))?;
+    let registry = Registry::connect(&reference, &auth, Access::Pull).await?;
+    registry.check_login().await?;
+    Ok(respond::ok(
+        &serde_json::json!({"IdentityToken": "", "Status": "Login Succeeded"}),
+    ))
 }

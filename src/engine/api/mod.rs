@@ -10,6 +10,7 @@ pub(crate) mod build;
 pub(crate) mod container_body;
 pub(crate) mod container_view;
 pub(crate) mod containers;
+pub(crate) mod distribution;
 pub(crate) mod events;
 pub(crate) mod exec;
 pub(crate) mod hijack;
@@ -134,6 +135,7 @@ pub(crate) fn router(state: ApiState) -> Router {
         .merge(system_info::routes())
         .merge(events::routes())
         .merge(build::routes())
+        .merge(distribution::routes())
         .merge(images::routes())
         .merge(volumes::routes())
         .merge(networks::routes())

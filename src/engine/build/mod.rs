@@ -195,6 +195,37 @@ fn prepare(request: &BuildRequest, platform: &Platform) -> Result<stages::Plan> 
     stages::plan(dockerfile, &options).map_err(invalid)
 }
 
+/// Applies the instructions of `commit --change` and `import --change` to a config.
+pub(crate) fn apply_changes(config: &mut crate::oci::RunConfig, changes: &[String]) -> Result<()> {
+    let invalid = |message: String| Error::invalid(message);
+    for change in changes.iter().filter(|change| !change.trim().is_empty()) {
+        let lexed = lexer::lex(change).map_err(|error| invalid(error.message))?;
+        for line in lexed.lines {
+            let step = instruction::parse_step(line, lexed.escape)
+                .map_err(|error| invalid(error.message))?;
+            let mut has_cmd = true;
+            let known = metadata::apply(
+                &step.instruction,
+                config,
+                &mut has_cmd,
+                &expand::Lexer::dockerfile(lexed.escape),
+                &expand::NoVariables,
+            )
+            .map_err(|error| invalid(error.to_string()))?;
+            if !known {
+                let keyword = step
+                    .original
+                    .split_whitespace()
+                    .next()
+                    .unwrap_or("")
+                    .to_ascii_uppercase();
+                return Err(invalid(format!("{keyword} is not a valid change command")));
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Makes the folder a build's context is unpacked to. It goes with the value.
 pub(crate) fn context_folder(images: &Images) -> Result<tempfile::TempDir> {
     images.layers().scratch("context-")

@@ -25,11 +25,15 @@ use crate::sys::rooted;
 
 pub(crate) mod archive_load;
 pub(crate) mod archive_save;
+pub(crate) mod commit;
 pub(crate) mod compression;
 pub(crate) mod image;
 pub(crate) mod layers;
 pub(crate) mod listing;
 pub(crate) mod names;
+pub(crate) mod pull;
+pub(crate) mod push;
+pub(crate) mod registry;
 pub(crate) mod remove;
 pub(crate) mod skeleton;
 pub(crate) mod snapshots;
@@ -37,6 +41,7 @@ pub(crate) mod tar_reader;
 pub(crate) mod tree_tar;
 pub(crate) mod unpack;
 
+pub(crate) use commit::ImportOptions;
 pub(crate) use image::{
     Change, ChangeKind, CommitOptions, Deleted, HistoryEntry, Image, ImageFilters, ProgressMessage,
     RegistryAuth, Usage,
@@ -278,19 +283,6 @@ impl Images {
         };
         self.publish("tag", &id, &target.clone().or_latest().familiar());
         Ok(())
-    }
-
-    pub(crate) async fn pull(
-        self: &Arc<Self>,
-        reference: &Reference,
-        _platform: Option<&crate::oci::Platform>,
-        _auth: &RegistryAuth,
-        _progress: ProgressSender,
-    ) -> Result<Image> {
-        Err(Error::not_implemented(format!(
-            "pulling {} is not supported yet",
-            reference.familiar()
-        )))
     }
 
     /// The container needs the image: removing it is a conflict until `release`.
