@@ -553,3 +553,7 @@ impl Copier<'_> {
         Ok(true)
     }
 }
+
+#[cfg(test)]
+#[path = "copy_tests.rs"]
+mod tests;

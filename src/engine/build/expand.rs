@@ -441,3 +441,7 @@ fn pattern_regex(pattern: &str) -> Result<regex::Regex, ExpandError> {
     let body = glob_body(pattern)?;
     regex::Regex::new(&format!("^{body}$")).map_err(|_| ExpandError::Pattern(pattern.to_owned()))
 }
+
+#[cfg(test)]
+#[path = "expand_tests.rs"]
+mod tests;

@@ -230,3 +230,6 @@ pub(crate) fn apply_changes(config: &mut crate::oci::RunConfig, changes: &[Strin
 pub(crate) fn context_folder(images: &Images) -> Result<tempfile::TempDir> {
     images.layers().scratch("context-")
 }
+
+#[cfg(test)]
+mod golden_tests;

@@ -439,4 +439,4 @@ pub(crate) fn now() -> String {
 
 #[cfg(test)]
 #[path = "images_tests.rs"]
-mod tests;
+pub(crate) mod tests;
