@@ -4,8 +4,6 @@
 use clap::builder::ValueParser;
 use clap::{Arg, ArgAction, Command};
 
-use crate::cli::complete::with_candidates;
-
 /// Reads a boolean the way Go does.
 ///
 /// # Errors
@@ -22,7 +20,7 @@ pub(crate) fn go_bool(text: &str) -> Result<bool, String> {
 pub(crate) fn as_pflag(command: Command) -> Command {
     command
         .args_override_self(true)
-        .mut_args(|one| argument(with_candidates(one)))
+        .mut_args(argument)
         .mut_subcommands(as_pflag)
 }
 

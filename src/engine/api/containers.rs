@@ -2,7 +2,7 @@
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Path, Request, State as Shared};
 use axum::response::Response;
 use axum::routing::{any, delete, get, post};
 use bytes::Bytes;
@@ -20,9 +20,10 @@ use crate::engine::api::{ApiState, blocking};
 use crate::engine::base::{Error, Result};
 use crate::engine::containers::actor::{Message, RemoveOptions, StopOptions};
 use crate::engine::containers::filter::ListOptions;
+use crate::engine::containers::state::State;
+use crate::engine::containers::stop::parse_signal;
 use crate::engine::containers::top;
 use crate::engine::containers::view::View;
-use crate::sys::process::parse_signal;
 
 pub(crate) fn routes() -> Router<ApiState> {
     Router::new()
@@ -50,7 +51,7 @@ pub(crate) fn routes() -> Router<ApiState> {
         .route("/hoist/containers/{id}/update", post(update_in_place))
 }
 
-async fn list(State(state): State<ApiState>, params: Params) -> ApiResult {
+async fn list(Shared(state): Shared<ApiState>, params: Params) -> ApiResult {
     let limit = params.integer("limit")?;
     let options = ListOptions {
         all: params.flag("all"),
@@ -73,7 +74,7 @@ async fn list(State(state): State<ApiState>, params: Params) -> ApiResult {
 }
 
 async fn create(
-    State(state): State<ApiState>,
+    Shared(state): Shared<ApiState>,
     params: Params,
     JsonBody(body): JsonBody<CreateBody>,
 ) -> ApiResult {
@@ -86,7 +87,7 @@ async fn create(
 }
 
 async fn inspect(
-    State(state): State<ApiState>,
+    Shared(state): Shared<ApiState>,
     Path(id): Path<String>,
     params: Params,
 ) -> ApiResult {
@@ -105,7 +106,7 @@ async fn inspect(
 }
 
 async fn processes(
-    State(state): State<ApiState>,
+    Shared(state): Shared<ApiState>,
     Path(id): Path<String>,
     params: Params,
 ) -> ApiResult {
@@ -123,7 +124,7 @@ async fn processes(
 }
 
 async fn start(
-    State(state): State<ApiState>,
+    Shared(state): Shared<ApiState>,
     Path(id): Path<String>,
     params: Params,
     request: Request,
@@ -161,7 +162,11 @@ fn signal_of(text: &str) -> Result<i32> {
     parse_signal(text).ok_or_else(|| Error::invalid(format!("invalid signal: {text}")))
 }
 
-async fn stop(State(state): State<ApiState>, Path(id): Path<String>, params: Params) -> ApiResult {
+async fn stop(
+    Shared(state): Shared<ApiState>,
+    Path(id): Path<String>,
+    params: Params,
+) -> ApiResult {
     let options = stop_options(&params)?;
     let container = state.containers.get(&id)?;
     container.ask(|reply| Message::Stop(options, reply)).await?;
@@ -169,7 +174,7 @@ async fn stop(State(state): State<ApiState>, Path(id): Path<String>, params: Par
 }
 
 async fn restart(
-    State(state): State<ApiState>,
+    Shared(state): Shared<ApiState>,
     Path(id): Path<String>,
     params: Params,
 ) -> ApiResult {
@@ -181,25 +186,29 @@ async fn restart(
     Ok(respond::no_content())
 }
 
-async fn kill(State(state): State<ApiState>, Path(id): Path<String>, params: Params) -> ApiResult {
+async fn kill(
+    Shared(state): Shared<ApiState>,
+    Path(id): Path<String>,
+    params: Params,
+) -> ApiResult {
     let container = state.containers.get(&id)?;
     let signal = params.given("signal").map_or(Ok(9), signal_of)?;
     container.ask(|reply| Message::Kill(signal, reply)).await?;
     Ok(respond::no_content())
 }
 
-async fn pause(State(state): State<ApiState>, Path(id): Path<String>) -> ApiResult {
+async fn pause(Shared(state): Shared<ApiState>, Path(id): Path<String>) -> ApiResult {
     state.containers.get(&id)?.ask(Message::Pause).await?;
     Ok(respond::no_content())
 }
 
-async fn unpause(State(state): State<ApiState>, Path(id): Path<String>) -> ApiResult {
+async fn unpause(Shared(state): Shared<ApiState>, Path(id): Path<String>) -> ApiResult {
     state.containers.get(&id)?.ask(Message::Unpause).await?;
     Ok(respond::no_content())
 }
 
 async fn rename(
-    State(state): State<ApiState>,
+    Shared(state): Shared<ApiState>,
     Path(id): Path<String>,
     params: Params,
 ) -> ApiResult {
@@ -210,7 +219,7 @@ async fn rename(
 }
 
 async fn update(
-    State(state): State<ApiState>,
+    Shared(state): Shared<ApiState>,
     Path(id): Path<String>,
     JsonBody(body): JsonBody<UpdateBody>,
 ) -> ApiResult {
@@ -228,7 +237,7 @@ async fn update(
 }
 
 async fn update_in_place(
-    State(state): State<ApiState>,
+    Shared(state): Shared<ApiState>,
     Path(id): Path<String>,
     JsonBody(body): JsonBody<InPlaceBody>,
 ) -> ApiResult {
@@ -241,7 +250,7 @@ async fn update_in_place(
 }
 
 async fn resize(
-    State(state): State<ApiState>,
+    Shared(state): Shared<ApiState>,
     Path(id): Path<String>,
     params: Params,
 ) -> ApiResult {
@@ -252,7 +261,7 @@ async fn resize(
 }
 
 async fn remove(
-    State(state): State<ApiState>,
+    Shared(state): Shared<ApiState>,
     Path(id): Path<String>,
     params: Params,
 ) -> ApiResult {
@@ -279,7 +288,11 @@ enum WaitCondition {
     Removed,
 }
 
-async fn wait(State(state): State<ApiState>, Path(id): Path<String>, params: Params) -> ApiResult {
+async fn wait(
+    Shared(state): Shared<ApiState>,
+    Path(id): Path<String>,
+    params: Params,
+) -> ApiResult {
     let condition = match params.text("condition") {
         "" | "not-running" => WaitCondition::NotRunning,
         "next-exit" => WaitCondition::NextExit,
@@ -314,7 +327,8 @@ async fn wait(State(state): State<ApiState>, Path(id): Path<String>, params: Par
 }
 
 fn exit_body(view: &View) -> Value {
-    if view.run.error.is_empty() {
+    // A start that failed is told to whoever asked for the start.
+    if view.run.state != State::Dead {
         return json!({ "StatusCode": view.run.exit_code });
     }
     json!({
@@ -323,7 +337,7 @@ fn exit_body(view: &View) -> Value {
     })
 }
 
-async fn prune(State(state): State<ApiState>, params: Params) -> ApiResult {
+async fn prune(Shared(state): Shared<ApiState>, params: Params) -> ApiResult {
     let filters = params.filters()?;
     filters.check(&["until", "label", "label!"])?;
     let until = match filters.get("until") {

@@ -21,12 +21,11 @@ use crate::engine::api::respond::{self, ApiError, ApiResult};
 use crate::engine::api::{ApiState, ApiVersion};
 use crate::engine::base::{Error, Result};
 use crate::engine::containers::actor::Message;
-use crate::engine::containers::attach::{self, CopyEnd, DetachKeys};
-use crate::engine::containers::exec::Exec;
+use crate::engine::containers::attach::{self, AttachOptions, CopyEnd, DetachKeys};
+use crate::engine::containers::exec::{Exec, ExecProcess};
 use crate::engine::containers::logs::LogsOptions;
 use crate::engine::containers::state::{self, Admission, Request as Asked};
 use crate::engine::containers::view::View;
-use crate::shim::client::AttachOptions;
 
 /// Since this version the content type says whether the stream has frames.
 const MULTIPLEXED_SINCE: ApiVersion = ApiVersion(42);
@@ -105,6 +104,7 @@ async fn attach_container(
     let (mut parts, body) = request.into_parts();
     let deps = Arc::clone(&state.containers.deps);
     let guard = state.client_guard();
+    let follower = container.followers.enter();
     Ok(hijack::hijack(
         &mut parts,
         Some(body),
@@ -130,6 +130,7 @@ async fn attach_container(
             }
             // The client may be gone already.
             let _ = output.shutdown().await;
+            drop(follower);
         },
     ))
 }
@@ -245,8 +246,7 @@ async fn start_exec(
         (_, false) => None,
     };
     let containers = Arc::clone(&state.containers);
-    // What can be refused is refused before the connection is taken over.
-    let started = containers.start_exec(&exec, options).await?;
+    containers.check_exec(&exec)?;
     let guard = state.client_guard();
     Ok(hijack::hijack(
         &mut parts,
@@ -254,11 +254,25 @@ async fn start_exec(
         stream_type(version, tty),
         move |input, mut output| async move {
             let _guard = guard;
-            if let Some(attached) = started.attached {
-                let end = attach::copy(attached, input, &mut output, !tty, keys).await;
-                if end == CopyEnd::Finished {
-                    // The client reads the exit code as soon as the stream ends.
-                    wait_until_ended(&exec, &started.process).await;
+            match containers.start_exec(&exec, options).await {
+                Ok(started) => {
+                    if let Some(attached) = started.attached {
+                        let end = attach::copy(attached, input, &mut output, !tty, keys).await;
+                        if end == CopyEnd::Finished {
+                            // The client reads the exit code as soon as the stream ends.
+                            wait_until_ended(&exec, &started.process).await;
+                        }
+                    }
+                }
+                // Clients show what comes on the stream, and take the exit code from inspect.
+                Err(error) => {
+                    let text = format!("{error}\r\n");
+                    let bytes = if tty {
+                        text.into()
+                    } else {
+                        hijack::frame(1, text.as_bytes())
+                    };
+                    hijack::write(&mut output, &bytes).await;
                 }
             }
             let _ = output.shutdown().await;
@@ -266,7 +280,7 @@ async fn start_exec(
     ))
 }
 
-async fn wait_until_ended(exec: &Exec, process: &crate::shim::client::ExecProcess) {
+async fn wait_until_ended(exec: &Exec, process: &ExecProcess) {
     let code = process.wait().await;
     exec.note_end(code, process.pid);
 }

@@ -3,9 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use crate::engine::containers::record::ZERO_TIME;
-use crate::engine::containers::stats::Sample;
+use crate::engine::containers::stats::{BlkioEntry, Sample};
 use crate::engine::containers::view::View;
-use crate::sys::cgroup::BlkioEntry;
 
 /// One object of `stats`, with the sample before for rates.
 pub(crate) fn stats_view(view: &View, sample: &Sample, earlier: Option<&Sample>) -> Value {

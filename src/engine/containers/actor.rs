@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use crate::engine::base::{Error, Result};
 use crate::engine::containers::config::EndpointSettings;
+use crate::engine::containers::followers::Followers;
 use crate::engine::containers::health::{self, Health, ProbeResult};
 use crate::engine::containers::record::{Record, RunState, save_state};
 use crate::engine::containers::restart_policy::{self, BackOff, RestartPolicy};
@@ -93,6 +94,7 @@ pub(crate) struct Actor {
     /// Clients attached before the start.
     pub(crate) waiting_attaches: Vec<(AttachOptions, Reply<Attached>)>,
     pub(crate) probe_task: Option<JoinHandle<()>>,
+    pub(crate) followers: Arc<Followers>,
     pub(crate) messages_tx: mpsc::UnboundedSender<Message>,
     view_tx: watch::Sender<Arc<View>>,
 }
@@ -127,10 +129,12 @@ impl Actor {
             network: Arc::clone(&network),
         });
         let (view_tx, view_rx) = watch::channel(view);
+        let followers = Arc::new(Followers::default());
         let container = Arc::new(Container {
             id: record.id.clone(),
             messages: messages_tx.clone(),
             view: view_rx,
+            followers: Arc::clone(&followers),
         });
         deps.insert(Arc::clone(&container));
         let mut actor = Actor {
@@ -152,6 +156,7 @@ impl Actor {
             after_exit: None,
             waiting_attaches: Vec::new(),
             probe_task: None,
+            followers,
             messages_tx,
             view_tx,
         };

@@ -16,7 +16,7 @@ use crate::engine::containers::{Containers, user};
 use crate::engine::images::tar_reader::TarReader;
 use crate::engine::images::tree_tar::{Marks, write_member, write_tree};
 use crate::engine::images::unpack::{Unpack, Whiteouts, unpack};
-use crate::engine::images::{Change, compression};
+use crate::engine::images::{Change, ChangeKind, compression};
 use crate::oci::runtime_spec::RootfsSource;
 use crate::sys::rooted::{self, Root};
 
@@ -156,7 +156,23 @@ impl Containers {
     }
 
     pub(crate) fn changes(&self, view: &View) -> Result<Vec<Change>> {
-        self.deps.images.snapshots().diff(view.id())
+        let mut changes = self.deps.images.snapshots().diff(view.id())?;
+        changes.retain(|change| !is_of_the_engine(view, &change.path));
+        // A directory counts as changed for what the engine put in it, too.
+        let bare: Vec<String> = changes
+            .iter()
+            .filter(|change| change.kind == ChangeKind::Modified)
+            .map(|change| change.path.clone())
+            .filter(|path| matches!(path.as_str(), "/etc" | "/dev" | "/proc" | "/sys"))
+            .filter(|path| {
+                let inside = format!("{path}/");
+                !changes
+                    .iter()
+                    .any(|change| change.path.starts_with(&inside))
+            })
+            .collect();
+        changes.retain(|change| !bare.contains(&change.path));
+        Ok(changes)
     }
 
     /// The root to resolve `path` in: of the running container as it sees it, else its snapshot, or the
@@ -181,7 +197,8 @@ impl Containers {
     fn container_root(&self, view: &View, access: Access, image_only: bool) -> Result<Root> {
         if view.run.state.has_process() && !image_only {
             let path = format!("/proc/{}/root", view.run.pid);
-            return Root::open(Path::new(&path))
+            return rootfs::open_directory(Path::new(&path))
+                .map(Root::from_fd)
                 .map_err(|error| Error::system(format!("open the container's root: {error}")));
         }
         let image = self.deps.images.get(&view.record.image_id)?;
@@ -216,6 +233,28 @@ impl Containers {
             .is_dir()
             .then(|| (covering.destination.clone(), source))
     }
+}
+
+/// Mount points that starting a container makes in its writable layer.
+fn is_of_the_engine(view: &View, path: &str) -> bool {
+    const MADE: [&str; 10] = [
+        "/dev",
+        "/dev/pts",
+        "/dev/shm",
+        "/dev/mqueue",
+        "/dev/console",
+        "/proc",
+        "/sys",
+        "/etc/hosts",
+        "/etc/hostname",
+        "/etc/resolv.conf",
+    ];
+    MADE.contains(&path)
+        || view
+            .record
+            .mounts
+            .iter()
+            .any(|point| point.destination == path)
 }
 
 struct FoundRoot {

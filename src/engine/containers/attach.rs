@@ -9,6 +9,8 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use crate::engine::base::{Error, Result};
 use crate::shim::client::{Attached, Input};
 
+pub(crate) use crate::shim::client::AttachOptions;
+
 /// The client's side.
 pub(crate) type ClientInput = Pin<Box<dyn AsyncRead + Send>>;
 pub(crate) type ClientOutput = Pin<Box<dyn AsyncWrite + Send>>;

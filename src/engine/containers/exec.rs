@@ -10,7 +10,9 @@ use crate::engine::containers::state::{self, Admission, Request};
 use crate::engine::containers::validate::security_options;
 use crate::engine::containers::{Containers, Deps, names, rootfs, spec, user};
 use crate::oci::runtime_spec::{ConsoleSize, ProcessSpec, Rlimit};
-use crate::shim::client::{AttachOptions, Attached, ExecProcess, ExecSpec, StartErrorKind};
+use crate::shim::client::{AttachOptions, Attached, ExecSpec, StartErrorKind};
+
+pub(crate) use crate::shim::client::ExecProcess;
 
 /// What an exec was asked to be.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -196,6 +198,24 @@ impl Containers {
             .publish(&view.record, action, &[("execID", id.clone())]);
         self.deps.insert_exec(exec);
         Ok(id)
+    }
+
+    /// Whether an exec can be started now: it never was, and its container runs.
+    pub(crate) fn check_exec(&self, exec: &Exec) -> Result<()> {
+        let view = self.get(&exec.container_id)?.view();
+        if let Admission::Denied(denied) = state::admit(view.run.state, Request::Exec) {
+            return Err(denied.to_error(Request::Exec, view.id(), &view.record.name));
+        }
+        match &*lock(&exec.state) {
+            ExecState::Created { .. } => Ok(()),
+            ExecState::Ended { .. } => {
+                Err(Error::conflict(format!("exec {} has already run", exec.id)))
+            }
+            _ => Err(Error::conflict(format!(
+                "exec {} is already running",
+                exec.id
+            ))),
+        }
     }
 
     /// Starts a created exec. Only once.

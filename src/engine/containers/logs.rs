@@ -63,7 +63,11 @@ impl Containers {
             first_exits: view.exits,
             view: container.watch(),
         };
-        tokio::spawn(follower.run());
+        let entered = options.follow.then(|| container.followers.enter());
+        tokio::spawn(async move {
+            follower.run().await;
+            drop(entered);
+        });
         Ok(chunks_rx)
     }
 }

@@ -14,6 +14,7 @@ pub(crate) mod create;
 pub(crate) mod devices;
 pub(crate) mod exec;
 pub(crate) mod filter;
+pub(crate) mod followers;
 pub(crate) mod health;
 pub(crate) mod log_file;
 pub(crate) mod logs;
@@ -47,6 +48,7 @@ use crate::engine::base::sync::lock;
 use crate::engine::base::{Error, Event, EventBus, Paths, Result};
 use crate::engine::containers::actor::Message;
 use crate::engine::containers::exec::Exec;
+use crate::engine::containers::followers::Followers;
 use crate::engine::containers::record::{Record, event_attributes};
 use crate::engine::containers::view::View;
 use crate::engine::images::Images;
@@ -81,6 +83,8 @@ pub(crate) struct Container {
     pub(crate) id: String,
     messages: mpsc::UnboundedSender<Message>,
     view: watch::Receiver<Arc<View>>,
+    /// Those who copy the container's output to clients.
+    pub(crate) followers: Arc<Followers>,
 }
 
 /// Where an answer goes.
@@ -283,4 +287,13 @@ impl Deps {
         self.events
             .publish(Event::now("container", action, &record.id, attributes));
     }
+}
+
+/// Runs a call that blocks off the threads that serve connections.
+pub(crate) async fn run_blocking<T: Send + 'static>(
+    call: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    tokio::task::spawn_blocking(call)
+        .await
+        .unwrap_or_else(|error| Err(Error::system(format!("internal error: {error}"))))
 }

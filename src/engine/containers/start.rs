@@ -401,7 +401,11 @@ fn join_networks(
         netns_path: sandbox.netns_path.clone(),
         ..NetworkView::default()
     };
-    for (name, asked) in &record.networks {
+    for (name, asked) in record
+        .networks
+        .iter()
+        .filter(|_| kind == SandboxKind::Isolated)
+    {
         let config = network::endpoint_config(record, name, asked)?;
         view.endpoints
             .push(deps.networks.join(&record.id, name, config)?);

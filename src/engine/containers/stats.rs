@@ -7,6 +7,8 @@ use crate::engine::base::{Error, Result};
 use crate::engine::containers::view::View;
 use crate::sys::cgroup::{Cgroup, Stats};
 
+pub(crate) use crate::sys::cgroup::BlkioEntry;
+
 /// One moment.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Sample {

@@ -2,21 +2,26 @@
 //! the grace period, unless the signal cannot arrive: then waiting helps nobody and the kill comes at once.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::engine::base::{Error, Result};
 use crate::engine::containers::Reply;
-use crate::engine::containers::actor::{Actor, AfterExit, Message, StopOptions, answer, grace};
+use crate::engine::containers::actor::{Actor, AfterExit, StopOptions, answer, grace};
 use crate::engine::containers::record::rfc3339;
 use crate::engine::containers::restart_policy::Ended;
 use crate::engine::containers::state::{Happened, Request, State};
 use crate::engine::containers::view::NetworkView;
 use crate::shim::client::{Exit, Target};
 use crate::sys::cgroup::Cgroup;
-use crate::sys::process::{ignores_signal, parse_signal};
+use crate::sys::process::ignores_signal;
+
+pub(crate) use crate::sys::process::parse_signal;
 
 const DEFAULT_STOP_SECONDS: i64 = 10;
+/// How long the end of a run waits for those who copy its output. Clients take `die` for the end of it all.
+const FOLLOWERS_WAIT: Duration = Duration::from_millis(100);
 const SIGTERM: i32 = 15;
 const SIGKILL: i32 = 9;
 
@@ -262,6 +267,7 @@ impl Actor {
         }
         let shim = self.shim.take();
         self.publish();
+        self.followers.drained(FOLLOWERS_WAIT).await;
         if exit.oom_killed {
             self.event("oom", &[]);
         }
@@ -327,9 +333,4 @@ impl Actor {
             }
         }
     }
-}
-
-/// A stop as the API asks for it.
-pub(crate) fn stop_message(options: StopOptions) -> impl FnOnce(Reply<()>) -> Message {
-    move |reply| Message::Stop(options, reply)
 }

@@ -119,6 +119,8 @@ fn fill_defaults(host: &mut HostConfig) {
     if matches!(host.network_mode.as_str(), "" | "default") {
         "bridge".clone_into(&mut host.network_mode);
     }
+    host.resources.memory_swappiness = host.resources.memory_swappiness.filter(|value| *value >= 0);
+    host.resources.pids_limit = host.resources.pids_limit.filter(|value| *value != 0);
     let memory = host.resources.memory;
     if memory > 0 && host.resources.memory_swap == 0 {
         host.resources.memory_swap = memory.saturating_mul(2);

@@ -55,8 +55,7 @@ impl Networks {
             if let Some(sandbox) = state.sandboxes.get_mut(container_id) {
                 sandbox.bindings.truncate(before);
             }
-            // Not waited for: the lock is held, and the task that closes them may want it.
-            drop(proxies);
+            proxy::close(proxies);
             return Err(error);
         }
         if let Some(sandbox) = state.sandboxes.get_mut(container_id) {
