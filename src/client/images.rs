@@ -2,6 +2,7 @@
 //! pulled is decided in `ops`.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 
 use bollard::auth::DockerCredentials;
 use bollard::models::{ContainerConfig, CreateImageInfo, PushImageInfo};
@@ -87,6 +88,8 @@ fn credentials(reference: &str) -> Result<Option<DockerCredentials>, ClientError
         {
             return Ok(None);
         }
+        // The crate says the same of a file that is missing and of one that is broken.
+        Err(CredentialRetrievalError::ConfigReadError) if !config_exists() => return Ok(None),
         Err(error) => {
             return Err(ClientError::Invalid(format!(
                 "credentials for {reference}: {error}"
@@ -94,6 +97,14 @@ fn credentials(reference: &str) -> Result<Option<DockerCredentials>, ClientError
         }
     }
     Ok(Some(credentials))
+}
+
+/// Whether docker's configuration file is there: `$DOCKER_CONFIG` or `~/.docker`.
+fn config_exists() -> bool {
+    std::env::var_os("DOCKER_CONFIG")
+        .map(PathBuf::from)
+        .or_else(|| std::env::home_dir().map(|home| home.join(".docker")))
+        .is_some_and(|folder| folder.join("config.json").exists())
 }
 
 /// The credentials of every registry in docker's configuration, for a build's FROM lines.
