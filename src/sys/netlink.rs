@@ -437,6 +437,17 @@ impl RouteSocket {
     pub(crate) fn link(&mut self, name: &str) -> io::Result<Option<Link>> {
         let mut request = LinkMessage::default();
         request.attributes = vec![LinkAttribute::IfName(name.to_owned())];
+        self.get_link(request)
+    }
+
+    /// The link of that index, if there is one.
+    pub(crate) fn link_at(&mut self, index: u32) -> io::Result<Option<Link>> {
+        let mut request = LinkMessage::default();
+        request.header.index = index;
+        self.get_link(request)
+    }
+
+    fn get_link(&mut self, request: LinkMessage) -> io::Result<Option<Link>> {
         let mut bytes = Vec::with_capacity(64);
         self.push(
             &mut bytes,

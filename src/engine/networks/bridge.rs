@@ -15,15 +15,15 @@ use crate::engine::networks::ipam::{
 use crate::engine::networks::netns_pool::write_setting;
 use crate::engine::networks::reaper::Reaper;
 use crate::engine::networks::state::State;
-use crate::sys::netlink::Request;
+use crate::sys::netlink::{Link, Request};
 
 const DEFAULT_MTU: u32 = 1500;
 /// How often another engine on this machine may take the subnet that we chose.
 const CHOICE_TRIES: u32 = 16;
 
 impl State {
-    /// The index of the link that endpoints of this network hang on, bringing it up first when it is not there.
-    pub(crate) fn bring_up(&mut self, network_id: &str, reaper: &Reaper) -> Result<u32> {
+    /// The link that endpoints of this network hang on, bringing it up first when it is not there.
+    pub(crate) fn bring_up(&mut self, network_id: &str, reaper: &Reaper) -> Result<Link> {
         let entry = self.network(network_id)?;
         match entry.driver.clone() {
             Driver::Bridge(options) => self.bring_up_bridge(network_id, &options, reaper),
@@ -40,7 +40,7 @@ impl State {
         network_id: &str,
         options: &BridgeOptions,
         reaper: &Reaper,
-    ) -> Result<u32> {
+    ) -> Result<Link> {
         let name = &options.bridge_name;
         if reaper.is_dying(name) {
             reaper.flush();
@@ -56,7 +56,7 @@ impl State {
             if !self.network(network_id)?.is_up {
                 self.finish_bridge(network_id, is_foreign)?;
             }
-            return Ok(link.index);
+            return Ok(link);
         }
         let mtu = match options.mtu {
             Some(mtu) => mtu,
@@ -68,11 +68,11 @@ impl State {
         kernel
             .route
             .batch(&[Request::new_bridge(name, mac, mtu, group)])?;
-        let index = kernel
+        let link = kernel
             .route
             .link(name)?
-            .ok_or_else(|| Error::system(format!("the bridge {name} vanished")))?
-            .index;
+            .ok_or_else(|| Error::system(format!("the bridge {name} vanished")))?;
+        let index = link.index;
         let outcome = self
             .configure_bridge(network_id, options, index)
             .and_then(|()| self.finish_bridge(network_id, false));
@@ -80,7 +80,7 @@ impl State {
             reaper.delete_link(index, name);
             return Err(error);
         }
-        Ok(index)
+        Ok(link)
     }
 
     fn configure_bridge(
@@ -196,10 +196,10 @@ impl State {
         network_id: &str,
         options: &DirectOptions,
         reaper: &Reaper,
-    ) -> Result<u32> {
+    ) -> Result<Link> {
         if let Some(parent) = &options.parent {
             return match self.kernel.route.link(parent)? {
-                Some(link) => Ok(link.index),
+                Some(link) => Ok(link),
                 None => Err(Error::invalid(format!(
                     "the parent interface {parent} does not exist"
                 ))),
@@ -226,8 +226,7 @@ impl State {
         if let Some(entry) = self.networks.get_mut(network_id) {
             entry.is_up = true;
         }
-        link.map(|link| link.index)
-            .ok_or_else(|| Error::system(format!("the device {name} vanished")))
+        link.ok_or_else(|| Error::system(format!("the device {name} vanished")))
     }
 
     /// Takes a network out of the kernel. Its addresses go at once, so that the subnet is free; the link goes later.
@@ -322,8 +321,7 @@ impl State {
         let Some(index) = self.kernel.route.default_link_index()? else {
             return Ok(DEFAULT_MTU);
         };
-        let links = self.kernel.route.links()?;
-        let way_out = links.iter().find(|link| link.index == index);
+        let way_out = self.kernel.route.link_at(index)?;
         Ok(way_out.map_or(DEFAULT_MTU, |link| link.mtu.clamp(68, DEFAULT_MTU)))
     }
 

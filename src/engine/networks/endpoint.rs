@@ -16,7 +16,7 @@ use crate::engine::networks::names::new_id;
 use crate::engine::networks::netns_pool::{Netns, write_setting};
 use crate::engine::networks::sandbox::withdraw;
 use crate::engine::networks::state::{PublishTargets, SandboxEntry, State};
-use crate::sys::netlink::{Request, SubInterface, VethPair};
+use crate::sys::netlink::{Link, Request, SubInterface, VethPair};
 use crate::sys::netns;
 
 const IFNAME_OPTION: &str = "com.docker.network.endpoint.ifname";
@@ -40,7 +40,7 @@ impl Networks {
         // First of all, because a subnet of our choice may still change here.
         let parent = state.bring_up(network_id, &self.reaper)?;
         let mut endpoint = lease(state, container_id, network_id, config)?;
-        if let Err(error) = self.attach(state, &mut endpoint, parent) {
+        if let Err(error) = self.attach(state, &mut endpoint, &parent) {
             if let Some(network) = state.networks.get_mut(network_id) {
                 network.release(&endpoint);
             }
@@ -109,7 +109,7 @@ impl Networks {
     }
 
     /// Makes the interface in the namespace and gives it addresses and, when it is to be, the default route.
-    fn attach(&self, state: &mut State, endpoint: &mut Endpoint, parent: u32) -> Result<()> {
+    fn attach(&self, state: &mut State, endpoint: &mut Endpoint, parent: &Link) -> Result<()> {
         let network = state.network(&endpoint.network_id)?;
         let driver = network.driver.clone();
         let network_driver = network.network.driver.clone();
@@ -127,15 +127,14 @@ impl Networks {
         let host = &mut state.kernel.route;
         match &driver {
             Driver::Bridge(options) => {
-                let link = host.link(&options.bridge_name)?;
                 endpoint.host_ifname = names.veth(&endpoint.id);
                 let mut requests = vec![Request::new_veth(&VethPair {
                     host_name: &endpoint.host_ifname,
-                    bridge_index: parent,
+                    bridge_index: parent.index,
                     peer_name: &endpoint.ifname,
                     peer_netns: netns.handle.as_raw_fd(),
                     peer_mac: parse_mac(&endpoint.mac)?,
-                    mtu: link.map_or(1500, |link| link.mtu),
+                    mtu: parent.mtu,
                     group: names.group(),
                 })];
                 if !options.allows_inside {
@@ -150,8 +149,13 @@ impl Networks {
                 );
                 let mac = is_macvlan.then(|| parse_mac(&endpoint.mac)).transpose()?;
                 let fd = netns.handle.as_raw_fd();
-                let request =
-                    Request::new_sub_interface(options.kind, &endpoint.ifname, parent, fd, mac);
+                let request = Request::new_sub_interface(
+                    options.kind,
+                    &endpoint.ifname,
+                    parent.index,
+                    fd,
+                    mac,
+                );
                 host.batch(&[request]).map_err(|error| match error.kind() {
                     std::io::ErrorKind::Unsupported => Error::not_implemented(format!(
                         "this kernel has no {} devices",

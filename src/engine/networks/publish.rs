@@ -20,6 +20,9 @@ impl Networks {
         container_id: &str,
         requests: &[PortRequest],
     ) -> Result<Vec<PortBinding>> {
+        if requests.is_empty() {
+            return Ok(Vec::new());
+        }
         let mut guard = lock(&self.state);
         let state = &mut *guard;
         let sandbox = sandbox_of(state, container_id)?;

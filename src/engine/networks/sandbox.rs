@@ -55,7 +55,10 @@ impl Networks {
             netns.resolver = None;
             entry.netns = Some(netns);
         }
-        self.save_sandbox(container_id, &entry)?;
+        // The others are saved when they join; until then the pin alone tells `sweep` of them.
+        if kind != SandboxKind::Isolated {
+            self.save_sandbox(container_id, &entry)?;
+        }
         state.sandboxes.insert(container_id.to_owned(), entry);
         Ok(self.sandbox_paths(container_id, kind))
     }
