@@ -305,10 +305,11 @@ impl Inner {
     async fn upload(&self, service: &str, container: &ContainerRef) -> Result<(), ApplyError> {
         let project = &self.desired.project;
         let files = desired::inline_files(project, &project.services[service]);
-        Ok(self
-            .client
-            .upload_files(&self.address(container), &files)
-            .await?)
+        let address = self.address(container);
+        match self.client.upload_files(&address, &files).await {
+            Ok(()) => Ok(()),
+            Err(error) => self.finish(self.resource(container), "", Err(error.into())),
+        }
     }
 
     async fn start(

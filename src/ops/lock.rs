@@ -80,11 +80,16 @@ pub(crate) async fn acquire(ctx: &Context, scope: Scope) -> Result<Option<Projec
     Ok(Some(ProjectLock { _file: file }))
 }
 
-/// `hoist up`: the program and its first word that is no flag.
+/// Commands that take a lock.
+const COMMANDS: [&str; 13] = [
+    "up", "down", "create", "start", "stop", "restart", "pause", "unpause", "rm", "run", "scale",
+    "watch", "plan",
+];
+
+/// `hoist up`: the program and the command in its arguments.
 fn command_word() -> String {
     let word = std::env::args()
-        .skip(1)
-        .find(|a| !a.starts_with('-'))
+        .find(|a| COMMANDS.contains(&a.as_str()))
         .unwrap_or_default();
     format!("hoist {word}").trim_end().to_owned()
 }

@@ -73,10 +73,18 @@ impl Planner<'_> {
         });
         let mut plan = ServicePlan::default();
         for (index, _) in live.iter().skip(wanted) {
-            let cause = self.cause(
-                format!("scale down to {wanted}"),
-                format!("services.{name}.scale"),
-            );
+            let number = self.observed.containers[*index].number;
+            let is_twin = live[..wanted]
+                .iter()
+                .any(|(kept, _)| self.observed.containers[*kept].number == number);
+            let cause = if is_twin {
+                Cause::new("left over from an interrupted replacement")
+            } else {
+                self.cause(
+                    format!("scale down to {wanted}"),
+                    format!("services.{name}.scale"),
+                )
+            };
             plan.surplus.push((*index, cause));
         }
         live.truncate(wanted);
@@ -411,7 +419,11 @@ impl Planner<'_> {
             return;
         };
         for (index, cause) in &plan.surplus {
-            self.remove(*index, cause, false, &[]);
+            let node = self.removed(*index, cause);
+            let number = self.container(*index).number;
+            if let Some(plan) = self.services.get_mut(name) {
+                plan.removed.push((number, node));
+            }
         }
         for (position, replica) in plan.replicas.iter().enumerate() {
             self.create_replica(service, position, replica, &before);

@@ -172,6 +172,8 @@ pub(super) struct ServicePlan {
     pub(super) created: Vec<NodeId>,
     /// After these the service counts as started.
     pub(super) started: Vec<NodeId>,
+    /// The nodes that remove surplus containers, with their numbers.
+    pub(super) removed: Vec<(Option<u32>, NodeId)>,
     /// The provider of the service has run.
     pub(super) provided: Option<NodeId>,
 }

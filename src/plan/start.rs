@@ -34,9 +34,21 @@ impl Planner<'_> {
         for replica in waking {
             let mut gates = gates.clone();
             gates.extend(replica.created);
+            // The other half of an interrupted replacement holds ports and addresses.
+            gates.extend(self.twins_removed(name, replica.number));
             self.start_replica(service, replica, &gates);
         }
         Ok(())
+    }
+
+    fn twins_removed(&self, service: &str, number: u32) -> Vec<NodeId> {
+        let removed = self.services.get(service).map(|plan| &plan.removed);
+        removed
+            .into_iter()
+            .flatten()
+            .filter(|(n, _)| *n == Some(number))
+            .map(|(_, node)| *node)
+            .collect()
     }
 
     /// It does not run, or will have been stopped by then.
