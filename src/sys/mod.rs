@@ -9,6 +9,7 @@ pub(crate) mod mountpoint;
 pub(crate) mod namespace;
 pub(crate) mod netlink;
 pub(crate) mod netns;
+pub(crate) mod nft_monitor;
 pub(crate) mod nftables;
 mod nftables_encode;
 pub(crate) mod privileges;

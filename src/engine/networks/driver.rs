@@ -1,5 +1,5 @@
-//! Network drivers as values: what the options of a network mean to `bridge`, `macvlan`, `ipvlan`. Every
-//! option is either understood or refused by name. It touches no kernel object.
+//! Network drivers as values: what the options of a network mean to `bridge`, `macvlan`, `ipvlan`. A
+//! wrong value is refused by name. It touches no kernel object.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -116,7 +116,8 @@ fn bridge(
             "com.docker.network.bridge.default_bridge" => {
                 boolean(key, value)?;
             }
-            _ => return Err(unsupported("bridge", key)),
+            // Other drivers, plugins and tools leave their options here too; Docker takes them all.
+            _ => tracing::warn!("the bridge driver has no network option {key:?}: it does nothing"),
         }
     }
     Ok(parsed)
@@ -261,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn options_are_understood_or_refused_by_name() {
+    fn options_are_understood_and_wrong_values_refused_by_name() {
         let Driver::Bridge(options) = parsed(
             "",
             &[
@@ -279,7 +280,6 @@ mod tests {
         assert_eq!(options.bridge_name, "mybr");
         assert_eq!(options.gateway_mode4, GatewayMode::Routed);
         for (driver, key, value) in [
-            ("bridge", "com.docker.network.bridge.unheard_of", "1"),
             ("bridge", "com.docker.network.bridge.enable_icc", "maybe"),
             ("bridge", "com.docker.network.driver.mtu", "-1"),
             ("bridge", "com.docker.network.bridge.name", "../../x"),

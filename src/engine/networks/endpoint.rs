@@ -3,6 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::sync::MutexGuard;
 
 use crate::engine::base::sync::lock;
 use crate::engine::base::{Error, Result};
@@ -36,6 +37,13 @@ impl Networks {
         let network_id = state.find(network_id)?.network.id.clone();
         let network_id = network_id.as_str();
         let sandbox = sandbox_of(state, container_id)?;
+        let driver = &state.network(network_id)?.driver;
+        if matches!(
+            (driver, sandbox.config.kind),
+            (Driver::Host, SandboxKind::Host) | (Driver::None, SandboxKind::None)
+        ) {
+            return self.join_by_name_only(guard, container_id, network_id, config);
+        }
         ensure_joinable(state, sandbox, network_id)?;
         // First of all, because a subnet of our choice may still change here.
         let parent = state.bring_up(network_id, &self.reaper)?;
@@ -54,6 +62,41 @@ impl Networks {
         self.refresh(state, container_id)?;
         let network = state.network(network_id)?.network.clone();
         drop(guard);
+        self.publish_event("connect", &network, [("container", container_id)]);
+        Ok(endpoint)
+    }
+
+    /// `host` and `none` have no interfaces: to be in one is an entry in the records.
+    fn join_by_name_only(
+        &self,
+        mut state: MutexGuard<'_, State>,
+        container_id: &str,
+        network_id: &str,
+        config: EndpointConfig,
+    ) -> Result<Endpoint> {
+        let network = state.network(network_id)?.network.clone();
+        let endpoint = Endpoint {
+            id: new_id()?,
+            network_id: network.id.clone(),
+            network_name: network.name.clone(),
+            container_id: container_id.to_owned(),
+            ipv4: None,
+            gateway4: None,
+            ipv6: None,
+            gateway6: None,
+            mac: String::new(),
+            ifname: String::new(),
+            host_ifname: String::new(),
+            dns_names: Vec::new(),
+            config,
+        };
+        if let Some(sandbox) = state.sandboxes.get_mut(container_id)
+            && sandbox.endpoints.is_empty()
+        {
+            sandbox.endpoints.push(endpoint.clone());
+            self.save_sandbox(container_id, sandbox)?;
+        }
+        drop(state);
         self.publish_event("connect", &network, [("container", container_id)]);
         Ok(endpoint)
     }

@@ -3,7 +3,11 @@
 //! `iptables` writes them, so that its listings stay readable. They carry our mark and are removed by it.
 
 use std::io;
+use std::sync::Weak;
 
+use crate::engine::base::sync::lock;
+use crate::engine::networks::Networks;
+use crate::sys::nft_monitor::NftMonitor;
 use crate::sys::nftables::{Change, Family, Match, NftSocket, Rule, Table, Verdict};
 
 /// Docker leaves this chain to its users and calls it first.
@@ -59,6 +63,23 @@ pub(crate) fn remove(nft: &mut NftSocket, mark: &str, pattern: Option<&str>) -> 
         }
     }
     Ok(())
+}
+
+/// Looks again whenever somebody makes chains: Docker may start, or reload, after us. Ends with the service.
+pub(crate) async fn watch(monitor: NftMonitor, networks: Weak<Networks>) {
+    loop {
+        if let Err(error) = monitor.new_chain().await {
+            tracing::warn!(%error, "changes of the firewall go unseen");
+            return;
+        }
+        let Some(networks) = networks.upgrade() else {
+            return;
+        };
+        let mut state = lock(&networks.state);
+        if state.networks.values().any(|entry| entry.is_up) {
+            state.pass_foreign_policy();
+        }
+    }
 }
 
 fn is_ours(comment: Option<&str>, mark: &str, pattern: Option<&str>) -> bool {

@@ -49,6 +49,7 @@ use crate::engine::networks::netns_pool::NetnsPool;
 use crate::engine::networks::reaper::Reaper;
 use crate::engine::networks::state::{Kernel, State};
 use crate::sys::netlink::RouteSocket;
+use crate::sys::nft_monitor::NftMonitor;
 use crate::sys::nftables::NftSocket;
 
 pub(crate) use config::{
@@ -105,6 +106,17 @@ impl Networks {
             }),
         };
         networks.load()?;
-        Ok(Arc::new(networks))
+        let networks = Arc::new(networks);
+        let entered = networks.runtime.enter();
+        let monitor = NftMonitor::open();
+        drop(entered);
+        match monitor {
+            Ok(monitor) => {
+                let watching = forward_policy::watch(monitor, Arc::downgrade(&networks));
+                networks.runtime.spawn(watching);
+            }
+            Err(error) => tracing::warn!(%error, "changes of the firewall go unseen"),
+        }
+        Ok(networks)
     }
 }

@@ -58,7 +58,8 @@ impl Networks {
             if let Some(sandbox) = state.sandboxes.get_mut(container_id) {
                 sandbox.bindings.truncate(before);
             }
-            proxy::close(proxies);
+            // Not waited for: the lock is held, and the task that closes them may want it.
+            drop(proxies);
             return Err(error);
         }
         if let Some(sandbox) = state.sandboxes.get_mut(container_id) {

@@ -131,7 +131,7 @@ impl Networks {
         }
         self.restore_proxies(entry)?;
         let endpoints = entry.endpoints.clone();
-        for endpoint in &endpoints {
+        for endpoint in endpoints.iter().filter(|_| kind == SandboxKind::Isolated) {
             self.add_to_zone(endpoint);
             if let Err(error) = state.bring_up(&endpoint.network_id, &self.reaper) {
                 tracing::warn!(%error, "restore network {}", endpoint.network_name);

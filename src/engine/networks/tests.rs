@@ -96,8 +96,12 @@ impl Host {
     }
 
     fn container(&self, id: &str) {
+        self.container_of(id, SandboxKind::Isolated);
+    }
+
+    fn container_of(&self, id: &str, kind: SandboxKind) {
         let config = SandboxConfig {
-            kind: SandboxKind::Isolated,
+            kind,
             container_name: format!("shop-{id}-1"),
             project: Some("shop".to_owned()),
             hostname: id.to_owned(),
@@ -405,6 +409,21 @@ fn traffic_passes_beside_a_running_docker_and_its_chain_is_clean_afterwards() {
 }
 
 #[test]
+fn a_docker_that_starts_later_does_not_stop_the_traffic() {
+    on_host(|host| {
+        host.network("front", |_| {});
+        let table = docker_like_policy();
+        let mut nft = NftSocket::open().unwrap();
+        let started = std::time::Instant::now();
+        while nft.rules(&table, "DOCKER-USER").unwrap().is_empty() {
+            assert!(started.elapsed() < TOO_LONG, "the new chain went unseen");
+            std::thread::yield_now();
+        }
+        assert_eq!(nft.rules(&table, "DOCKER-USER").unwrap().len(), 2);
+    });
+}
+
+#[test]
 fn a_container_joins_and_leaves_while_it_runs() {
     on_host(|host| {
         host.network("a", |_| {});
@@ -672,13 +691,39 @@ fn wrong_networks_are_refused_before_anything_is_made() {
             }];
         });
         assert!(overlap.contains("Pool overlaps") && overlap.contains("taken"));
-        let unknown = refused("x", &|config| {
-            config.options.insert("speed".to_owned(), "high".to_owned());
+        let option = refused("x", &|config| {
+            let key = "com.docker.network.driver.mtu".to_owned();
+            config.options.insert(key, "large".to_owned());
         });
-        assert!(unknown.contains("\"speed\""), "{unknown}");
+        assert!(option.contains("\"large\" is not an MTU"), "{option}");
         let driver = refused("x", &|config| config.driver = "overlay".to_owned());
         assert!(driver.contains("overlay"), "{driver}");
         assert_eq!(host.networks.list().len(), 4);
+    });
+}
+
+#[test]
+fn host_and_none_are_networks_without_interfaces() {
+    on_host(|host| {
+        for (name, kind) in [("host", SandboxKind::Host), ("none", SandboxKind::None)] {
+            host.container_of(name, kind);
+            let endpoint = host
+                .networks
+                .join(name, name, EndpointConfig::default())
+                .unwrap();
+            assert_eq!(
+                (endpoint.network_name.as_str(), endpoint.ipv4),
+                (name, None)
+            );
+            let network = host.networks.get(name).unwrap();
+            assert_eq!(host.networks.connected(&network.id).len(), 1);
+            assert!(
+                host.networks
+                    .join(name, "bridge", EndpointConfig::default())
+                    .is_err()
+            );
+            host.networks.remove_sandbox(name).unwrap();
+        }
     });
 }
 
