@@ -223,3 +223,32 @@ fn sealed_copy() -> io::Result<OwnedFd> {
 pub(crate) fn fd_path(fd: BorrowedFd<'_>) -> String {
     format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&fd))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_can_write_the_image_of_the_program() {
+        for image in [own_image().unwrap(), sealed_copy().unwrap()] {
+            let path = fd_path(image.as_fd());
+            let opened = std::fs::OpenOptions::new().append(true).open(&path);
+            // A sealed copy can be opened, a file of a read-only mount cannot even be that.
+            let written = opened.and_then(|mut file| file.write_all(b"x"));
+            assert!(written.is_err(), "{written:?}");
+        }
+    }
+
+    #[test]
+    fn a_descriptor_and_a_message_cross_a_pair() {
+        let (ours, theirs) = message_pair().unwrap();
+        send_fd(ours.as_fd(), theirs.as_fd()).unwrap();
+        assert!(receive_fd(theirs.as_fd()).unwrap().is_some());
+        send_message(ours.as_fd(), b"text").unwrap();
+        let (text, fd) = receive_message(theirs.as_fd()).unwrap().unwrap();
+        assert_eq!(text, b"text");
+        assert!(fd.is_none());
+        drop(ours);
+        assert!(receive_message(theirs.as_fd()).unwrap().is_none());
+    }
+}

@@ -288,4 +288,50 @@ mod tests {
             assert_eq!(run(&program, context), expected, "{context:?}");
         }
     }
+
+    /// On a v2 hierarchy of this machine, beside v1 ones or not.
+    #[test]
+    fn the_kernel_takes_the_program_and_obeys_it() {
+        use std::io::{Read as _, Write as _};
+        use std::process::{Command, Stdio};
+
+        use crate::sys::cgroup::{Hierarchies, hierarchies};
+
+        let root = match hierarchies() {
+            Hierarchies::V1 {
+                unified: Some(root),
+                ..
+            }
+            | Hierarchies::V2 { root } => root,
+            Hierarchies::V1 { .. } => return,
+        };
+        let folder = root.join(format!("hoist-test-devices-{}", std::process::id()));
+        if !rustix::process::geteuid().is_root() || std::fs::create_dir(&folder).is_err() {
+            return;
+        }
+        let rules = [
+            rule(false, 'a', (None, None), "rwm"),
+            rule(true, 'c', (Some(1), Some(3)), "rwm"),
+        ];
+        attach(&folder, &rules).unwrap();
+        let script = "read go; (: < /dev/null) && echo null; (: < /dev/zero) 2>/dev/null && echo zero; echo end";
+        let mut child = Command::new("/bin/sh")
+            .args(["-c", script])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        std::fs::write(folder.join("cgroup.procs"), child.id().to_string()).unwrap();
+        child.stdin.take().unwrap().write_all(b"go\n").unwrap();
+        let mut text = String::new();
+        child
+            .stdout
+            .take()
+            .unwrap()
+            .read_to_string(&mut text)
+            .unwrap();
+        child.wait().unwrap();
+        crate::sys::cgroup::remove_tree(&folder).unwrap();
+        assert_eq!(text, "null\nend\n");
+    }
 }
