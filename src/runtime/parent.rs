@@ -213,6 +213,7 @@ fn open_bind(bind: &BindMount) -> io::Result<Source> {
     let found = rustix::fs::fstat(&source)?;
     let is_directory =
         rustix::fs::FileType::from_raw_mode(found.st_mode) == rustix::fs::FileType::Directory;
+    check_propagation(bind, source.as_fd())?;
     let depth = if bind.recursive {
         Depth::Recursive
     } else {
@@ -260,4 +261,22 @@ fn open_bind(bind: &BindMount) -> io::Result<Source> {
         mount: tree,
         is_directory,
     })
+}
+
+/// What is asked of a mount that nothing can reach would never happen: refused, in Docker's words.
+fn check_propagation(bind: &BindMount, source: BorrowedFd<'_>) -> io::Result<()> {
+    let needs = match bind.propagation {
+        Propagation::Private | Propagation::Rprivate => return Ok(()),
+        Propagation::Shared | Propagation::Rshared => "shared",
+        Propagation::Slave | Propagation::Rslave => "shared or slave",
+    };
+    let origin = mount::origin(source)?;
+    if origin.shared || (origin.slave && needs != "shared") {
+        return Ok(());
+    }
+    Err(io::Error::other(format!(
+        "path {} is mounted on {} but it is not a {needs} mount",
+        bind.source.display(),
+        origin.mount_point
+    )))
 }

@@ -48,7 +48,6 @@ pub(crate) fn fork_below(
 fn reap_until(main: i32, forwarded: &[i32]) -> i32 {
     // The channel must close when the child has become the program, so nothing of it may stay open here.
     let prepared = fds::close_except(&[])
-        .and_then(|()| privileges::set_name("hoist-init"))
         .and_then(|()| privileges::become_subreaper())
         .and_then(|()| privileges::die_with_parent());
     if prepared.is_err() {

@@ -172,6 +172,10 @@ fn attach_bind(root: BorrowedFd<'_>, entry: &MountSpec, source: &Source) -> io::
     } else {
         mountpoint::ensure_file(root, destination)?
     };
+    let place_kind = FileType::from_raw_mode(rustix::fs::fstat(&place)?.st_mode);
+    if (place_kind == FileType::Directory) != source.is_directory {
+        return Err(io::Error::from_raw_os_error(libc::ENOTDIR));
+    }
     let is_proc_itself = destination.trim_end_matches('/') == "/proc";
     if is_proc_itself && !mount::is_procfs(&source.mount) {
         return Err(io::Error::other(

@@ -216,6 +216,9 @@ pub(crate) fn set_attributes(
     depth: Depth,
     attributes: Attributes,
 ) -> io::Result<()> {
+    if attributes == Attributes::default() {
+        return Ok(());
+    }
     // MOUNT_ATTR__ATIME: the times are a field of their own that must be cleared to be set.
     const ATIME_FIELD: u64 = 0x70;
     let mut attr = MountAttr {
@@ -257,6 +260,40 @@ pub(crate) fn set_propagation(
         userns_fd: 0,
     };
     mount_setattr(mount, depth, &attr)
+}
+
+/// The mount that a place is on: its mount point, and whether it is shared, a slave, or neither.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Origin {
+    pub(crate) mount_point: String,
+    pub(crate) shared: bool,
+    pub(crate) slave: bool,
+}
+
+/// Looks the mount of `place` up in this namespace.
+pub(crate) fn origin(place: BorrowedFd<'_>) -> io::Result<Origin> {
+    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", place.as_raw_fd()))?;
+    let id = info
+        .lines()
+        .find_map(|line| line.strip_prefix("mnt_id:"))
+        .map(str::trim)
+        .ok_or_else(|| io::Error::other("no mount id"))?;
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo")?;
+    find_origin(&mounts, id).ok_or_else(|| io::Error::other("the mount is not in this namespace"))
+}
+
+fn find_origin(mounts: &str, id: &str) -> Option<Origin> {
+    let line = mounts
+        .lines()
+        .find(|line| line.split(' ').next() == Some(id))?;
+    let (fields, _) = line.split_once(" - ")?;
+    let fields: Vec<&str> = fields.split(' ').collect();
+    let tagged = |tag: &str| fields.iter().skip(6).any(|field| field.starts_with(tag));
+    Some(Origin {
+        mount_point: (*fields.get(4)?).to_owned(),
+        shared: tagged("shared:"),
+        slave: tagged("master:"),
+    })
 }
 
 /// Makes every mount of the calling process's namespace private to it.
@@ -312,4 +349,25 @@ pub(crate) fn unmount_detached(path: &Path) -> io::Result<()> {
 pub(crate) fn is_procfs(fd: impl AsFd) -> bool {
     const PROC_SUPER_MAGIC: i64 = 0x9fa0;
     rustix::fs::fstatfs(fd).is_ok_and(|found| found.f_type == PROC_SUPER_MAGIC)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_origin_of_a_mount_is_read_from_its_line() {
+        let mounts = "\
+21 1 254:0 / / rw shared:1 - ext4 /dev/vda rw
+22 21 0:5 / /mnt/a rw,nosuid shared:7 master:3 - tmpfs x rw
+221 21 0:6 / /b rw - tmpfs x rw";
+        let found = find_origin(mounts, "22").unwrap();
+        assert_eq!(
+            (found.mount_point.as_str(), found.shared, found.slave),
+            ("/mnt/a", true, true)
+        );
+        let found = find_origin(mounts, "221").unwrap();
+        assert!(!found.shared && !found.slave);
+        assert_eq!(find_origin(mounts, "2"), None);
+    }
 }

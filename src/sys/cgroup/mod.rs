@@ -85,13 +85,14 @@ impl Cgroup {
                 return device_program::attach(&root.join(&self.path), rules);
             }
         };
+        let open = |name: &str| fs::OpenOptions::new().write(true).open(folder.join(name));
+        let (mut allow, mut deny) = (open("devices.allow")?, open("devices.deny")?);
         for rule in rules {
-            let file = if rule.allow {
-                "devices.allow"
-            } else {
-                "devices.deny"
-            };
-            write(&folder.join(file), &device_program::v1_line(rule))?;
+            let file = if rule.allow { &mut allow } else { &mut deny };
+            let line = device_program::v1_line(rule);
+            file.write_all(line.as_bytes()).map_err(|error| {
+                io::Error::new(error.kind(), format!("device rule \"{line}\": {error}"))
+            })?;
         }
         Ok(())
     }
