@@ -4,6 +4,8 @@
 use clap::builder::ValueParser;
 use clap::{Arg, ArgAction, Command};
 
+use crate::cli::complete::with_candidates;
+
 /// Reads a boolean the way Go does.
 ///
 /// # Errors
@@ -20,7 +22,7 @@ pub(crate) fn go_bool(text: &str) -> Result<bool, String> {
 pub(crate) fn as_pflag(command: Command) -> Command {
     command
         .args_override_self(true)
-        .mut_args(argument)
+        .mut_args(|one| argument(with_candidates(one)))
         .mut_subcommands(as_pflag)
 }
 

@@ -3,6 +3,7 @@
 
 mod attached;
 pub(crate) mod commands;
+pub(crate) mod complete;
 pub(crate) mod error;
 pub(crate) mod flags;
 pub(crate) mod globals;
@@ -56,6 +57,16 @@ pub(crate) fn main(arguments: Vec<OsString>) -> ExitCode {
         output::line(invocation::plugin_metadata());
         return ExitCode::SUCCESS;
     }
+    if std::env::var_os(complete::VARIABLE).is_some_and(|shell| !shell.is_empty()) {
+        match complete::answer(&invocation.arguments) {
+            Ok(true) => return ExitCode::SUCCESS,
+            Ok(false) => {}
+            Err(error) => {
+                error.print(false);
+                return ExitCode::from(error.code);
+            }
+        }
+    }
     let mut json = false;
     match parse(&invocation.arguments).and_then(|cli| match cli {
         Some(cli) => run(cli, invocation.name, &mut json),
@@ -66,6 +77,19 @@ pub(crate) fn main(arguments: Vec<OsString>) -> ExitCode {
             error.print(json);
             ExitCode::from(error.code)
         }
+    }
+}
+
+/// The global flags of a command line that has nothing else; defaults where it cannot be read.
+fn parse_globals(arguments: &[String]) -> Globals {
+    let parse = |arguments: &[String]| {
+        command()
+            .try_get_matches_from(arguments)
+            .and_then(|matches| Cli::from_arg_matches(&matches))
+    };
+    match parse(arguments).or_else(|_| parse(&["hoist".to_owned()])) {
+        Ok(cli) => cli.globals,
+        Err(error) => unreachable!("an empty command line parses: {error}"),
     }
 }
 

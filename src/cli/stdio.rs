@@ -24,6 +24,18 @@ pub(crate) struct Connection {
     pub(crate) stdin: bool,
 }
 
+/// Why the connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// The process's output is over.
+    Output,
+    /// The user typed the keys that detach; the process runs on.
+    Detached,
+}
+
+/// Ctrl-P Ctrl-Q.
+const DETACH_KEYS: [u8; 2] = [0x10, 0x11];
+
 /// Pumps until the process's output ends. `resize` is told the terminal's size at first and at each change.
 ///
 /// # Errors
@@ -32,7 +44,7 @@ pub(crate) async fn connect<F>(
     attached: Attached,
     connection: Connection,
     resize: impl Fn(u16, u16) -> F,
-) -> Result<(), CliError>
+) -> Result<Ended, CliError>
 where
     F: Future<Output = ()>,
 {
@@ -48,11 +60,9 @@ where
     }
     let Attached { mut output, input } = attached;
     let mut typed = connection.stdin.then(read_stdin);
+    // Without stdin it is kept, unused: closing it would end the connection's other half on some engines.
     let mut input = Some(input);
-    if !connection.stdin {
-        // Nobody will write: the process sees the end of its input at once only if it was attached.
-        input = None;
-    }
+    let mut last_keys = [0; 2];
     let result = loop {
         tokio::select! {
             chunk = output.next() => match chunk {
@@ -61,9 +71,13 @@ where
                     StdStream::Stderr => output::write_error(&chunk.bytes),
                 },
                 Some(Err(error)) => break Err(CliError::new(error)),
-                None => break Ok(()),
+                None if connection.tty && last_keys == DETACH_KEYS => break Ok(Ended::Detached),
+                None => break Ok(Ended::Output),
             },
             piece = next_piece(&mut typed) => {
+                for &key in piece.iter().flatten() {
+                    last_keys = [last_keys[1], key];
+                }
                 if let Some(writer) = input.as_mut() {
                     let sent = match &piece {
                         Some(bytes) => match writer.write_all(bytes).await {

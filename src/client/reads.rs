@@ -1,7 +1,7 @@
 //! Rows for the commands that only look: containers, images, volumes, the engine's version. What is
 //! planned from is `client::observe`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bollard::models::{ContainerSummary, PortSummary};
 use bollard::query_parameters::{
@@ -157,17 +157,28 @@ impl Client {
         self.rows_with_label(&label, all).await
     }
 
+    /// Every container of the engine, whoever made it.
+    pub(crate) async fn all_containers(&self) -> Result<Vec<ContainerRow>, ClientError> {
+        self.list(HashMap::new(), true).await
+    }
+
     async fn rows_with_label(
         &self,
         label: &str,
         all: bool,
     ) -> Result<Vec<ContainerRow>, ClientError> {
+        let filters = HashMap::from([("label".to_owned(), vec![label.to_owned()])]);
+        self.list(filters, all).await
+    }
+
+    async fn list(
+        &self,
+        filters: HashMap<String, Vec<String>>,
+        all: bool,
+    ) -> Result<Vec<ContainerRow>, ClientError> {
         let options = ListContainersOptions {
             all,
-            filters: Some(HashMap::from([(
-                "label".to_owned(),
-                vec![label.to_owned()],
-            )])),
+            filters: Some(filters),
             ..ListContainersOptions::default()
         };
         let mut rows: Vec<ContainerRow> = self
@@ -289,6 +300,20 @@ impl Client {
                 .into_iter()
                 .collect(),
         }))
+    }
+
+    /// The variables (`KEY=VALUE`) that an image sets itself.
+    pub(crate) async fn image_environment(
+        &self,
+        name: &str,
+    ) -> Result<BTreeSet<String>, ClientError> {
+        let image = self.docker().inspect_image(name).await?;
+        Ok(image
+            .config
+            .and_then(|config| config.env)
+            .unwrap_or_default()
+            .into_iter()
+            .collect())
     }
 
     /// Volumes with a project's label, by name.

@@ -8,12 +8,15 @@ pub(crate) mod checks;
 pub(crate) mod commit;
 pub(crate) mod config;
 pub(crate) mod converge;
+pub(crate) mod cp;
 pub(crate) mod create;
 pub(crate) mod down;
+pub(crate) mod engine;
 pub(crate) mod ensure_images;
 pub(crate) mod events;
 pub(crate) mod exec;
 pub(crate) mod export;
+pub(crate) mod generate;
 #[cfg(test)]
 mod golden;
 pub(crate) mod graph;
@@ -43,6 +46,7 @@ pub(crate) mod target;
 pub(crate) mod timestamps;
 pub(crate) mod top;
 pub(crate) mod up;
+pub(crate) mod viz;
 pub(crate) mod volumes;
 pub(crate) mod wait;
 

@@ -85,7 +85,7 @@ pub(crate) async fn run(session: &Session, args: Args) -> Outcome {
             }
         };
         tokio::select! {
-            pumped = pump => pumped?,
+            pumped = pump => { pumped?; }
             failed = forward => return failed,
         }
     } else {

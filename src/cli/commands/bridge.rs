@@ -1,5 +1,7 @@
 //! `hoist bridge`: the command line of it. The transformers are images of Docker Desktop's makers.
 
+use crate::cli::error::{CliError, Outcome};
+
 /// Convert compose files into another model
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -60,4 +62,15 @@ pub(crate) struct ListArgs {
     /// Only display transformer names
     #[arg(short, long)]
     pub(crate) quiet: bool,
+}
+
+/// Names the way out.
+pub(crate) fn run(args: &Args) -> Outcome {
+    let name = match &args.command {
+        None => "bridge",
+        Some(Command::Convert(_)) => "bridge convert",
+        Some(Command::Transformations(_)) => "bridge transformations",
+    };
+    Err(CliError::not_supported(name)
+        .hint("its transformers belong to Docker Desktop: run `docker compose bridge` with Docker"))
 }

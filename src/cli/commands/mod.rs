@@ -100,8 +100,12 @@ pub(crate) enum Command {
 /// Runs one command.
 pub(crate) fn run(session: &Session, command: Command) -> Outcome {
     match command {
+        Command::Bridge(args) => bridge::run(&args),
+        Command::Completion(args) => completion::run(&args),
         Command::Config(args) => config::run(session, *args),
+        Command::Publish(args) => publish::run(&args),
         Command::Version(args) => version::run(&args),
+        Command::Viz(args) => viz::run(session, &args),
         command => block_on(asynchronous(session, command)),
     }
 }
@@ -110,6 +114,7 @@ async fn asynchronous(session: &Session, command: Command) -> Outcome {
     match command {
         Command::Attach(args) => attach::run(session, args).await,
         Command::Exec(args) => exec::run(session, args).await,
+        Command::Run(args) => run::run(session, *args).await,
         Command::Up(args) => up::run(session, *args).await,
         command => until_interrupted(interruptible(session, command)).await,
     }
@@ -118,17 +123,23 @@ async fn asynchronous(session: &Session, command: Command) -> Outcome {
 /// Commands that an interrupt simply ends.
 async fn interruptible(session: &Session, command: Command) -> Outcome {
     match command {
+        Command::Alpha(args) => alpha::run(session, args).await,
         Command::Build(args) => build::run(session, *args).await,
         Command::Commit(args) => commit::run(session, args).await,
+        Command::Cp(args) => cp::run(session, args).await,
         Command::Create(args) => create::run(session, args).await,
         Command::Down(args) => down::run(session, args).await,
+        Command::Engine(args) => engine::run(session, args).await,
         Command::Events(args) => events::run(session, args).await,
         Command::Export(args) => export::run(session, args).await,
+        Command::Generate(args) => generate::run(session, args).await,
+        Command::Graph(args) => graph::run(session, args).await,
         Command::Images(args) => images::run(session, args).await,
         Command::Kill(args) => kill::run(session, args).await,
         Command::Logs(args) => logs::run(session, args).await,
         Command::Ls(args) => ls::run(session, args).await,
         Command::Pause(args) => pause::run(session, args).await,
+        Command::Plan(args) => plan::run(session, args).await,
         Command::Port(args) => port::run(session, args).await,
         Command::Ps(args) => ps::run(session, args).await,
         Command::Pull(args) => pull::run(session, args).await,

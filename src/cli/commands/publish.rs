@@ -1,5 +1,7 @@
 //! `hoist publish`: the command line of it.
 
+use crate::cli::error::{CliError, Outcome};
+
 /// Publish compose application
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -23,4 +25,12 @@ pub(crate) struct Args {
     /// REPOSITORY[:TAG]
     #[arg(value_name = "REPOSITORY[:TAG]")]
     pub(crate) repository: Vec<String>,
+}
+
+/// Says that it is not there.
+pub(crate) fn run(args: &Args) -> Outcome {
+    if args.repository.is_empty() {
+        return Err(CliError::arguments(1, 0));
+    }
+    Err(CliError::not_supported("publish"))
 }
