@@ -16,6 +16,7 @@ pub(crate) mod shim;
 pub(crate) mod sys;
 pub(crate) mod ui;
 pub(crate) mod units;
+pub(crate) mod watch;
 
 use std::process::ExitCode;
 

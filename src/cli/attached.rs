@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::cli::commands::watch::note_line;
 use crate::cli::error::{CliError, Outcome};
 use crate::cli::log_view::LogView;
 use crate::cli::session::Session;
@@ -22,6 +23,7 @@ use crate::progress::{Report, Sink};
 use crate::ui::log_mux::LogStyle;
 use crate::ui::output;
 use crate::ui::progress::{self, Mode};
+use crate::watch::{self, WatchOptions};
 
 /// What the flags say about the foreground.
 #[derive(Debug, Clone)]
@@ -79,7 +81,7 @@ pub(crate) async fn run(
         .filter(|row| shown.contains(row.service()))
         .map(ContainerRow::short_name)
         .collect();
-    output::status_line(format!("Attaching to {}", names.join(", ")));
+    output::line(format!("Attaching to {}", names.join(", ")));
     for name in &names {
         view.register(name);
     }
@@ -193,6 +195,7 @@ impl Foreground<'_> {
         let ctx = self.ctx;
         let mut starting: Option<Work<'_>> = Some(Box::pin(up::start(ctx, prepared)));
         let mut ending: Option<Work<'_>> = None;
+        let mut watching: Option<Work<'_>> = self.attached.watch.then(|| self.watch_files());
         let mut followed = true;
         while followed || ending.is_some() {
             tokio::select! {
@@ -222,8 +225,19 @@ impl Foreground<'_> {
                         break;
                     }
                 }
+                watched = work(&mut watching) => {
+                    watching = None;
+                    if let Err(error) = watched {
+                        output::error_line(&error.message);
+                        if self.ending == Ending::No {
+                            self.failed = Some(OpError { message: String::new(), ..error });
+                            ending = Some(self.stop());
+                        }
+                    }
+                }
                 () = interrupts.next() => {
                     self.interrupted = true;
+                    watching = None;
                     starting = None;
                     ending = Some(match self.ending {
                         Ending::No => {
@@ -252,6 +266,17 @@ impl Foreground<'_> {
             return Err(CliError::canceled());
         }
         Ok(())
+    }
+
+    fn watch_files(&self) -> Work<'static> {
+        let ctx = self.ctx.clone();
+        let options = WatchOptions {
+            services: self.services.clone(),
+            prune: true,
+            quiet: false,
+        };
+        let note = Arc::new(|text: &str| output::status_line(note_line(text)));
+        Box::pin(async move { watch::run(&ctx, &options, note).await })
     }
 
     fn stop(&mut self) -> Work<'static> {

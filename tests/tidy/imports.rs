@@ -43,6 +43,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "ops",
             "client",
             "compose::model",
+            "oci",
             "progress",
             "labels",
             "units",

@@ -154,6 +154,7 @@ async fn interruptible(session: &Session, command: Command) -> Outcome {
         Command::Unpause(args) => unpause::run(session, args).await,
         Command::Volumes(args) => volumes::run(session, args).await,
         Command::Wait(args) => wait::run(session, args).await,
+        Command::Watch(args) => watch::run(session, args).await,
         other => Err(CliError::not_supported(format!("{other:?}"))),
     }
 }

@@ -98,8 +98,12 @@ pub(super) fn unpack(archive: File, plan: &Plan, keep_owners: bool) -> Result<()
 
 /// An entry's path under the root; `None` for the folder whose contents alone are wanted.
 fn rebased(path: &Path, plan: &Plan) -> Result<Option<PathBuf>, OpError> {
+    // `/dir/.` and `/` are packed as `./…`: there is no name of their own to replace.
+    let is_nameless = path.components().next() == Some(Component::CurDir);
     let mut parts = path.components().filter(|part| *part != Component::CurDir);
-    let _first = parts.next();
+    if !is_nameless {
+        let _name = parts.next();
+    }
     let mut rebased = plan.name.clone();
     for part in parts {
         match part {
