@@ -190,9 +190,13 @@ impl Session {
     /// # Errors
     /// Nobody answers, and the bundled engine cannot be started.
     pub(crate) async fn client(&self) -> Result<Client, CliError> {
-        Client::connect(self.engine_choice()?)
-            .await
-            .map_err(CliError::new)
+        let choice = self.engine_choice()?;
+        let connected = if self.globals.dry_run {
+            Client::connect_for_a_look(choice).await
+        } else {
+            Client::connect(choice).await
+        };
+        connected.map_err(CliError::new)
     }
 
     /// `--progress`, `COMPOSE_PROGRESS`, or what stderr is.

@@ -163,6 +163,12 @@ pub(super) fn open_running(choice: &EngineChoice) -> Result<Option<Docker>, Clie
     }
 }
 
+/// A client that reaches nobody.
+pub(super) fn nowhere() -> Result<Docker, ClientError> {
+    Docker::connect_with_http("127.0.0.1:1", REQUEST_TIMEOUT_S, API_DEFAULT_VERSION)
+        .map_err(|e| unreachable("nowhere", e))
+}
+
 fn docker(address: &str) -> Result<Docker, ClientError> {
     let Some((scheme, rest)) = address.split_once("://") else {
         return Err(ClientError::Choice(format!(

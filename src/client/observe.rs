@@ -46,6 +46,9 @@ impl Client {
         project: &str,
         scope: &ObserveScope,
     ) -> Result<Observed, ClientError> {
+        if self.is_blank() {
+            return Ok(Observed::default());
+        }
         let (containers, networks, volumes, images) = try_join4(
             self.project_containers(project),
             async {
@@ -91,6 +94,9 @@ impl Client {
 
     /// Every running container of the engine, of whatever project.
     pub(crate) async fn running_containers(&self) -> Result<Vec<ObservedContainer>, ClientError> {
+        if self.is_blank() {
+            return Ok(Vec::new());
+        }
         let found = self
             .docker()
             .list_containers(Some(ListContainersOptions::default()))
@@ -161,7 +167,7 @@ impl Client {
         wanted: &[(String, String)],
     ) -> Result<BTreeMap<String, ObservedImage>, ClientError> {
         let mut found = BTreeMap::new();
-        if wanted.is_empty() {
+        if wanted.is_empty() || self.is_blank() {
             return Ok(found);
         }
         let mut names: Vec<String> = wanted

@@ -315,6 +315,19 @@ impl Client {
         }
     }
 
+    /// Waits until a container that the engine removes by itself is gone.
+    pub(crate) async fn wait_removed(&self, id: &str) -> Result<(), ClientError> {
+        let options = WaitContainerOptions {
+            condition: "removed".to_owned(),
+        };
+        let mut stream = std::pin::pin!(self.docker().wait_container(id, Some(options)));
+        match stream.next().await {
+            Some(Err(bollard::errors::Error::DockerContainerWaitError { .. })) => Ok(()),
+            Some(Err(error)) => gone(Err(error)),
+            Some(Ok(_)) | None => Ok(()),
+        }
+    }
+
     /// The exit code of a container that is gone, from the engine's memory of events.
     pub(crate) async fn past_exit_code(&self, id: &str, since: &str) -> Result<i64, ClientError> {
         let now = std::time::SystemTime::now()

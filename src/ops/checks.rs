@@ -34,6 +34,7 @@ pub(crate) async fn check(
     if starting.is_empty() {
         return Ok(());
     }
+    unset_variables(&desired.project, &starting, &mut findings);
     if is_local(ctx.client.choice()) {
         missing_files(&desired.project, &starting, &mut findings);
     }
@@ -47,6 +48,35 @@ pub(crate) async fn check(
         Ok(())
     } else {
         Err(OpError::failed(findings.join("\n")))
+    }
+}
+
+/// Configs and secrets whose content is a variable that nobody has set.
+fn unset_variables(
+    project: &Project,
+    starting: &BTreeMap<String, usize>,
+    findings: &mut Vec<String>,
+) {
+    for service in starting.keys().filter_map(|n| project.services.get(n)) {
+        let configs = service
+            .configs
+            .iter()
+            .map(|r| ("config", project.configs.get(&r.source)));
+        let secrets = service
+            .secrets
+            .iter()
+            .map(|r| ("secret", project.secrets.get(&r.source)));
+        for (what, object) in configs.chain(secrets) {
+            let Some(object) = object.filter(|o| !o.environment.is_empty()) else {
+                continue;
+            };
+            if !project.environment.contains_key(&object.environment) {
+                findings.push(format!(
+                    "environment variable \"{}\" required by {what} \"{}\" is not set",
+                    object.environment, object.name
+                ));
+            }
+        }
     }
 }
 

@@ -63,6 +63,8 @@ pub(crate) struct PreparedRun {
     pub(crate) stdin: bool,
     service: Service,
     project: Arc<Project>,
+    /// The engine removes it at its end.
+    remove: bool,
     /// Seconds since 1970: events of the container are not older.
     since: String,
 }
@@ -382,6 +384,7 @@ async fn create(
         stdin: service.stdin_open && !options.detach,
         project: desired.project,
         service,
+        remove: options.remove,
         since,
     })
 }
@@ -460,6 +463,10 @@ pub(crate) async fn exit_code(ctx: &Context, run: &PreparedRun) -> Result<u8, Op
         }
         other => other?,
     };
+    if run.remove {
+        // Whoever looks after this command must not find it any more.
+        ctx.client.wait_removed(&run.id).await?;
+    }
     Ok(u8::try_from(code & 0xff).unwrap_or(1))
 }
 
