@@ -102,6 +102,7 @@ async fn attach_container(
     };
     state.containers.deps.publish(&view.record, "attach", &[]);
     let (mut parts, body) = request.into_parts();
+    let headers = parts.headers.clone();
     let deps = Arc::clone(&state.containers.deps);
     let guard = state.client_guard();
     let follower = container.followers.enter();
@@ -111,6 +112,7 @@ async fn attach_container(
         stream_type(version, tty),
         move |input, mut output| async move {
             let _guard = guard;
+            hijack::let_head_arrive(&headers).await;
             if let Some(mut past) = past {
                 while let Some(Ok(bytes)) = past.recv().await {
                     if !hijack::write(&mut output, &bytes).await {
@@ -248,12 +250,14 @@ async fn start_exec(
     let containers = Arc::clone(&state.containers);
     containers.check_exec(&exec)?;
     let guard = state.client_guard();
+    let headers = parts.headers.clone();
     Ok(hijack::hijack(
         &mut parts,
         None,
         stream_type(version, tty),
         move |input, mut output| async move {
             let _guard = guard;
+            hijack::let_head_arrive(&headers).await;
             match containers.start_exec(&exec, options).await {
                 Ok(started) => {
                     if let Some(attached) = started.attached {

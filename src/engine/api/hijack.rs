@@ -3,12 +3,13 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::Response;
 use bytes::{BufMut as _, Bytes, BytesMut};
 use futures_util::TryStreamExt as _;
-use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue, UPGRADE};
+use http::header::{CONNECTION, CONTENT_TYPE, HeaderMap, HeaderValue, UPGRADE, USER_AGENT};
 use http::request::Parts;
 use http::{StatusCode, Version};
 use hyper::upgrade::OnUpgrade;
@@ -22,6 +23,8 @@ use crate::engine::api::query::wants_upgrade;
 pub(crate) const MULTIPLEXED: &str = "application/vnd.docker.multiplexed-stream";
 /// Bytes as they are, or frames for a client older than API 1.42.
 pub(crate) const RAW: &str = "application/vnd.docker.raw-stream";
+/// How long a slow reader needs to take the head of an answer.
+const HEAD_TAKES: Duration = Duration::from_millis(25);
 const PLAIN_BUFFER_BYTES: usize = 64 << 10;
 
 /// The client's bytes (its end is the client's half-close).
@@ -82,6 +85,18 @@ where
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(RAW));
     headers.insert(CONNECTION, HeaderValue::from_static("close"));
     response
+}
+
+/// The Python SDK reads the answer's head through a buffer and the stream past it: what comes right behind
+/// the head is lost in that buffer. It gets a moment to take the head before the first byte follows.
+pub(crate) async fn let_head_arrive(parts: &HeaderMap) {
+    let agent = parts
+        .get(USER_AGENT)
+        .and_then(|agent| agent.to_str().ok())
+        .unwrap_or("");
+    if agent.starts_with("docker-sdk-python/") {
+        tokio::time::sleep(HEAD_TAKES).await;
+    }
 }
 
 /// One frame: the stream's number (0 stdin, 1 stdout, 2 stderr), three zeros, the length, the bytes.

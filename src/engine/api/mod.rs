@@ -7,6 +7,7 @@
 
 pub(crate) mod archive;
 pub(crate) mod build;
+pub(crate) mod commit;
 pub(crate) mod container_body;
 pub(crate) mod container_view;
 pub(crate) mod containers;
@@ -142,6 +143,7 @@ pub(crate) fn router(state: ApiState) -> Router {
         .merge(containers::routes())
         .merge(exec::routes())
         .merge(archive::routes())
+        .merge(commit::routes())
         .method_not_allowed_fallback(page_not_found)
         .fallback(page_not_found)
         .with_state(state)

@@ -39,6 +39,7 @@ pub(crate) fn unpack_context(
         root: &root,
         whiteouts: Whiteouts::Literal,
         lowers: &[],
+        keep_directories: false,
         owner: Some((0, 0)),
         cancel,
     };

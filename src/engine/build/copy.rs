@@ -541,6 +541,7 @@ impl Copier<'_> {
             root: &root,
             whiteouts: Whiteouts::Literal,
             lowers: &[],
+            keep_directories: false,
             owner: self.target.owner.filter(|_| self.target.chmod.is_none()),
             cancel: self.target.cancel,
         };

@@ -124,6 +124,7 @@ impl Containers {
                 root: &target,
                 whiteouts: Whiteouts::Literal,
                 lowers: &[],
+                keep_directories: options.keep_directories,
                 owner,
                 cancel: &cancel,
             },

@@ -9,6 +9,7 @@
 pub(crate) mod actor;
 pub(crate) mod archive;
 pub(crate) mod attach;
+pub(crate) mod commit;
 pub(crate) mod config;
 pub(crate) mod create;
 pub(crate) mod devices;

@@ -401,11 +401,7 @@ fn join_networks(
         netns_path: sandbox.netns_path.clone(),
         ..NetworkView::default()
     };
-    for (name, asked) in record
-        .networks
-        .iter()
-        .filter(|_| kind == SandboxKind::Isolated)
-    {
+    for (name, asked) in &record.networks {
         let config = network::endpoint_config(record, name, asked)?;
         view.endpoints
             .push(deps.networks.join(&record.id, name, config)?);

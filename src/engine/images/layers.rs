@@ -483,6 +483,7 @@ fn unpack_archive(
             root: &root,
             whiteouts: Whiteouts::Overlay,
             lowers,
+            keep_directories: false,
             owner: None,
             cancel,
         },

@@ -48,6 +48,8 @@ pub(crate) struct Unpack<'a> {
     pub(crate) lowers: &'a [Root],
     /// Everything gets this owner (`--chown`).
     pub(crate) owner: Option<(u32, u32)>,
+    /// A directory and something else never replace each other: that is an error.
+    pub(crate) keep_directories: bool,
     pub(crate) cancel: &'a CancellationToken,
 }
 
@@ -170,6 +172,7 @@ impl<R: Read> Unpacker<'_, R> {
         if entry.kind == Kind::HardLink && clean(&entry.link)? == path {
             return Ok(());
         }
+        self.check_kept(&parent, name, false)?;
         self.clear(&parent, name)?;
         match entry.kind {
             Kind::File => self.file(&parent, name, &path, entry),
@@ -196,6 +199,22 @@ impl<R: Read> Unpacker<'_, R> {
         })?;
         self.parent = Some((path.to_vec(), fd.try_clone()?));
         Ok(fd)
+    }
+
+    /// Refuses to put a directory in the place of something else, or the other way round, when asked to.
+    fn check_kept(&self, parent: &OwnedFd, name: &[u8], is_directory: bool) -> io::Result<()> {
+        if !self.options.keep_directories {
+            return Ok(());
+        }
+        let Some(stat) = stat_at(parent.as_fd(), name)? else {
+            return Ok(());
+        };
+        let was_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+        match (was_directory, is_directory) {
+            (true, false) => Err(invalid("cannot overwrite directory with non-directory")),
+            (false, true) => Err(invalid("cannot overwrite non-directory with directory")),
+            _ => Ok(()),
+        }
     }
 
     /// Makes room for an entry at `name`.
@@ -236,6 +255,7 @@ impl<R: Read> Unpacker<'_, R> {
         let is_directory = existing
             .is_some_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory);
         if !is_directory {
+            self.check_kept(parent, name, true)?;
             self.clear(parent, name)?;
             mkdirat(parent, name, Mode::from_raw_mode(0o700))?;
         }

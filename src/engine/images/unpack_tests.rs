@@ -65,6 +65,7 @@ impl TarFile {
                 root: &root,
                 whiteouts: Whiteouts::Overlay,
                 lowers,
+                keep_directories: false,
                 owner: None,
                 cancel: &CancellationToken::new(),
             },
@@ -240,6 +241,7 @@ fn a_size_no_disk_has_is_refused_before_writing() {
             root: &root,
             whiteouts: Whiteouts::Overlay,
             lowers: &[],
+            keep_directories: false,
             owner: None,
             cancel: &CancellationToken::new(),
         },
@@ -272,6 +274,7 @@ fn the_archive_is_made_again_from_skeleton_and_tree() {
         root: &root,
         whiteouts: Whiteouts::Overlay,
         lowers: &[],
+        keep_directories: false,
         owner: None,
         cancel: &cancel,
     };
