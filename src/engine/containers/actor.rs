@@ -94,6 +94,8 @@ pub(crate) struct Actor {
     /// Clients attached before the start.
     pub(crate) waiting_attaches: Vec<(AttachOptions, Reply<Attached>)>,
     pub(crate) probe_task: Option<JoinHandle<()>>,
+    /// The shim of the last run, on its way out.
+    pub(crate) releasing: Option<JoinHandle<()>>,
     pub(crate) followers: Arc<Followers>,
     pub(crate) messages_tx: mpsc::UnboundedSender<Message>,
     view_tx: watch::Sender<Arc<View>>,
@@ -156,6 +158,7 @@ impl Actor {
             after_exit: None,
             waiting_attaches: Vec::new(),
             probe_task: None,
+            releasing: None,
             followers,
             messages_tx,
             view_tx,

@@ -62,7 +62,10 @@ impl Actor {
     pub(crate) async fn remove_now(&mut self, volumes: bool) -> Result<()> {
         self.restart_at = None;
         self.happened(Happened::RemovalBegan);
+        // An engine that dies meanwhile ends what was begun when it comes back.
+        self.save_state();
         self.publish();
+        tracing::trace!(container.id = %self.record.id, "remove");
         let (deps, record) = (Arc::clone(&self.deps), Arc::clone(&self.record));
         let failures = tokio::task::spawn_blocking(move || remove_parts(&deps, &record, volumes))
             .await
@@ -77,6 +80,7 @@ impl Actor {
                 self.record.id, self.run.error
             )));
         }
+        tracing::trace!(container.id = %self.record.id, "removed");
         self.happened(Happened::Removed);
         debug_assert_eq!(self.run.state, State::Removed);
         self.removed = true;
@@ -122,7 +126,6 @@ pub(crate) fn remove_parts(deps: &Deps, record: &Record, volumes: bool) -> Vec<S
         }
     }
     deps.images.release(&record.id);
-    note(remove_directory(&deps.paths.shim(&record.id)));
     note(remove_directory(&deps.paths.container(&record.id)));
     failures
 }

@@ -44,9 +44,11 @@ impl Containers {
         let mut interrupted = Vec::new();
         for record in found {
             let id = record.id.clone();
-            known.insert(id.clone());
             if self.restore_one(record).await {
-                interrupted.push(id);
+                interrupted.push(id.clone());
+            }
+            if self.deps.get(&id).is_ok() {
+                known.insert(id);
             }
         }
         self.sweep_shims(&known).await;
@@ -74,6 +76,12 @@ impl Containers {
                 RunState::created()
             }
         };
+        if run.state == State::Removing {
+            for failure in remove_parts(&self.deps, &record, false) {
+                tracing::warn!(container.id = %id, failure, "end an interrupted removal");
+            }
+            return false;
+        }
         if let Err(error) = self.deps.reserve_name(&record.name, &id) {
             tracing::error!(container.id = %id, %error, "two containers of one name");
         }
@@ -88,7 +96,7 @@ impl Containers {
             }
             None
         };
-        if run.state == State::Restarting || run.state == State::Removing {
+        if run.state == State::Restarting {
             run.state = State::Exited;
         }
         let interrupted = had_run && adopted.is_none();

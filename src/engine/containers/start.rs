@@ -73,11 +73,18 @@ impl Actor {
     /// Starts the container. On an error nothing of the attempt is left, and the caller tells the machine.
     pub(crate) async fn start(&mut self) -> Result<(), StartFailure> {
         self.restart_at = None;
+        if let Some(releasing) = self.releasing.take()
+            && let Err(error) = releasing.await
+        {
+            tracing::error!(container.id = %self.record.id, %error, "release the shim");
+        }
+        tracing::trace!(container.id = %self.record.id, "start");
         let prepared = {
             let (deps, record) = (Arc::clone(&self.deps), Arc::clone(&self.record));
             let joined = tokio::task::spawn_blocking(move || prepare(&deps, &record)).await;
             joined.map_err(|error| Error::system(format!("prepare the start: {error}")))??
         };
+        tracing::trace!(container.id = %self.record.id, "prepared");
         let Prepared {
             spec,
             network,
@@ -90,6 +97,7 @@ impl Actor {
                 return Err(error.into());
             }
         };
+        tracing::trace!(container.id = %self.record.id, "shim created");
         self.give_to_waiting(&shim).await;
         match shim.start().await {
             Ok(started) => {
@@ -106,6 +114,7 @@ impl Actor {
                 return Err(StartFailure::from(error));
             }
         }
+        tracing::trace!(container.id = %self.record.id, "started");
         self.started = Some(Instant::now());
         self.run.exit_code = 0;
         self.run.error.clear();

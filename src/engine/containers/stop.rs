@@ -13,7 +13,7 @@ use crate::engine::containers::record::rfc3339;
 use crate::engine::containers::restart_policy::Ended;
 use crate::engine::containers::state::{Happened, Request, State};
 use crate::engine::containers::view::NetworkView;
-use crate::shim::client::{Exit, Target};
+use crate::shim::client::{Exit, Shim, Target};
 use crate::sys::cgroup::Cgroup;
 use crate::sys::process::ignores_signal;
 
@@ -249,7 +249,9 @@ impl Actor {
             Some(_) => None,
             None => self.back_off.next(self.restart_policy(), ended),
         };
+        tracing::trace!(container.id = %self.record.id, "ended");
         self.free_networks().await;
+        tracing::trace!(container.id = %self.record.id, "networks freed");
         self.run.exit_code = exit.code;
         self.run.oom_killed = exit.oom_killed;
         self.run.pid = 0;
@@ -278,10 +280,8 @@ impl Actor {
                 ("execDuration", ran_for.as_secs().to_string()),
             ],
         );
-        if let Some(shim) = shim
-            && let Err(error) = shim.release().await
-        {
-            tracing::warn!(container.id = %self.record.id, %error, "release the shim");
+        if let Some(shim) = shim {
+            self.release_behind(shim);
         }
         if let Err(error) = self.deps.volumes.unmount(&self.record.id) {
             tracing::warn!(container.id = %self.record.id, %error, "unmount volumes");
@@ -295,6 +295,18 @@ impl Actor {
 
     fn goes_away(&self, starts_again: bool) -> bool {
         self.record.host.auto_remove && !starts_again && self.after_exit.is_none()
+    }
+
+    /// Lets the shim go while others are served: letting go of the rootfs waits for the disk. The next start
+    /// and a removal wait for it, where they have to.
+    fn release_behind(&mut self, shim: Shim) {
+        let id = self.record.id.clone();
+        self.releasing = Some(tokio::spawn(async move {
+            if let Err(error) = shim.release().await {
+                tracing::warn!(container.id = %id, %error, "release the shim");
+            }
+            tracing::trace!(container.id = %id, "released");
+        }));
     }
 
     async fn free_networks(&mut self) {
