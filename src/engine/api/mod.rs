@@ -57,6 +57,8 @@ pub(crate) const API_MINOR: u32 = 51;
 /// The oldest version spoken.
 pub(crate) const MIN_API_MINOR: u32 = 24;
 const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(60);
+/// A refusal of the router's own is a sentence.
+const MAX_REFUSAL_BYTES: usize = 4 << 10;
 /// How long accept waits for descriptors to come free when there are none.
 const ACCEPT_BACK_OFF: Duration = Duration::from_millis(50);
 
@@ -214,7 +216,7 @@ async fn answer(router: Router, mut request: Request) -> Response {
                 *request.uri_mut() = uri;
                 request.extensions_mut().insert(version);
                 match router.oneshot(request).await {
-                    Ok(response) => response,
+                    Ok(response) => in_json(response).await,
                     Err(never) => match never {},
                 }
             }
@@ -237,6 +239,20 @@ async fn answer(router: Router, mut request: Request) -> Response {
         HeaderValue::from_static(concat!("hoist/", env!("CARGO_PKG_VERSION"), " (linux)")),
     );
     response
+}
+
+/// What the router itself refuses (a path that is not UTF-8) comes as plain text: clients want JSON.
+async fn in_json(response: Response) -> Response {
+    let is_text = respond::header(response.headers(), "content-type").starts_with("text/plain");
+    if !response.status().is_client_error() || !is_text {
+        return response;
+    }
+    let body = axum::body::to_bytes(response.into_body(), MAX_REFUSAL_BYTES).await;
+    let text = body.map_or_else(
+        |_| "bad request".to_owned(),
+        |bytes| String::from_utf8_lossy(&bytes).into_owned(),
+    );
+    ApiError(Error::invalid(text)).into_response()
 }
 
 /// The version of `/v1.x/…` and the path without it; no prefix means the newest.

@@ -10,6 +10,7 @@ use crate::engine::containers::mounts::MountSource;
 use crate::engine::containers::record::Record;
 use crate::engine::containers::state::{Happened, Request, State};
 use crate::engine::containers::{Deps, Reply};
+use crate::sys::rooted::remove_tree;
 
 impl Actor {
     pub(crate) async fn remove_requested(&mut self, options: RemoveOptions, reply: Reply<()>) {
@@ -102,6 +103,12 @@ pub(crate) fn remove_parts(deps: &Deps, record: &Record, volumes: bool) -> Vec<S
         }
     };
     note(deps.networks.remove_sandbox(&record.id));
+    note(discard(
+        deps,
+        &deps.paths.snapshots().join(&record.id),
+        &record.id,
+        "snapshot",
+    ));
     note(deps.images.snapshots().remove(&record.id));
     note(deps.volumes.release(&record.id));
     if volumes {
@@ -126,15 +133,30 @@ pub(crate) fn remove_parts(deps: &Deps, record: &Record, volumes: bool) -> Vec<S
         }
     }
     deps.images.release(&record.id);
-    note(remove_directory(&deps.paths.container(&record.id)));
+    note(discard(
+        deps,
+        &deps.paths.container(&record.id),
+        &record.id,
+        "record",
+    ));
     failures
 }
 
-fn remove_directory(path: &Path) -> Result<()> {
-    match std::fs::remove_dir_all(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(Error::system(format!("remove {}: {error}", path.display())))
+/// Takes a tree out of its place at once and deletes it behind: on a busy disk every unlink may wait for the
+/// journal. What a crash leaves in the temporary directory goes with the next start.
+fn discard(deps: &Deps, path: &Path, id: &str, what: &str) -> Result<()> {
+    let trash = deps.paths.tmp().join(format!("removed-{id}-{what}"));
+    match std::fs::rename(path, &trash) {
+        Ok(()) => {
+            tokio::task::spawn_blocking(move || {
+                if let Err(error) = remove_tree(&trash) {
+                    tracing::warn!(%error, path = %trash.display(), "delete what was removed");
+                }
+            });
+            Ok(())
         }
-        _ => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && !path.exists() => Ok(()),
+        Err(_) => remove_tree(path)
+            .map_err(|error| Error::system(format!("remove {}: {error}", path.display()))),
     }
 }

@@ -33,10 +33,16 @@ impl Containers {
             let id = entry.file_name().to_string_lossy().into_owned();
             match records::load::<Record>(&record_path(&self.deps.paths, &id)) {
                 Ok(record) if record.id == id => found.push(record),
-                Ok(_) => broken(&self.deps, &id, "its record is of another container"),
+                Ok(_) => {
+                    broken(&self.deps, &id, "it is the record of another container");
+                    known.insert(id);
+                }
                 // A creation that did not come to its end: nobody was told of it.
                 Err(error) if error.kind == ErrorKind::NotFound => half_made(&self.deps, &id),
-                Err(error) => broken(&self.deps, &id, &error.message),
+                Err(error) => {
+                    broken(&self.deps, &id, &error.message);
+                    known.insert(id);
+                }
             }
         }
         // Older ones first: who shares a namespace comes after the one it shares.
@@ -265,28 +271,41 @@ fn nanoseconds(since_epoch: i64) -> String {
         .unwrap_or_else(|_| crate::engine::containers::record::now_rfc3339())
 }
 
-fn broken(_deps: &Deps, id: &str, reason: &str) {
+/// A container whose record cannot be read is shown as dead under its id, so that it can be removed.
+fn broken(deps: &Arc<Deps>, id: &str, reason: &str) {
     tracing::error!(
         container.id = id,
         reason,
-        "the container's record cannot be read; it is left alone"
+        "the container's record cannot be read"
     );
+    let mut record = empty_record(id);
+    record.name = format!("broken-{}", id.get(..12).unwrap_or(id));
+    let mut run = RunState::created();
+    run.state = State::Dead;
+    run.error = format!("its record cannot be read: {reason}");
+    if let Err(error) = deps.reserve_name(&record.name, id) {
+        tracing::warn!(container.id = id, %error, "name a broken container");
+    }
+    Actor::spawn(Arc::clone(deps), record, run, None);
 }
 
-/// What a creation left that did not come to its end.
-fn half_made(deps: &Deps, id: &str) {
-    let record = Record {
+fn empty_record(id: &str) -> Record {
+    Record {
         id: id.to_owned(),
         name: String::new(),
-        created: String::new(),
+        created: crate::engine::containers::record::ZERO_TIME.to_owned(),
         image_id: Digest::of(b""),
         config: crate::engine::containers::config::Config::default(),
         host: crate::engine::containers::config::HostConfig::default(),
         mounts: Vec::new(),
         networks: indexmap::IndexMap::new(),
         platform: String::new(),
-    };
-    for failure in remove_parts(deps, &record, false) {
+    }
+}
+
+/// What a creation left that did not come to its end.
+fn half_made(deps: &Deps, id: &str) {
+    for failure in remove_parts(deps, &empty_record(id), false) {
         tracing::warn!(
             container.id = id,
             failure,
