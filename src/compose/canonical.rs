@@ -349,9 +349,6 @@ impl Work {
             .filter(|(_, value)| !matches!(value.value, Value::Map(_) | Value::Int(_)))
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect();
-        if self.lenient {
-            return;
-        }
         for (name, value) in refused {
             let at = path.key(&name);
             self.refuse(

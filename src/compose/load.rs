@@ -134,10 +134,17 @@ impl Loader<'_> {
         located
             .environment
             .insert("COMPOSE_PROJECT_NAME".to_owned(), name.clone());
+        // Where variables are kept as they are, their values have no effect either.
+        let only_name = Mapping::from([("COMPOSE_PROJECT_NAME".to_owned(), name.clone())]);
+        let environment = if self.options.interpolate {
+            &located.environment
+        } else {
+            &only_name
+        };
         let scope = Scope {
             folder: &located.folder,
             lookup: &located.folder,
-            environment: &located.environment,
+            environment,
             included: &[],
             number: 0,
             depth: 0,
@@ -154,7 +161,7 @@ impl Loader<'_> {
         if self.options.normalize {
             let span = map.get("name").map_or(Span::NONE, |name| name.span);
             map.insert("name".into(), Node::string(name.as_str(), span));
-            normalize(map, &name, &located.environment);
+            normalize(map, &name, environment);
         }
         Ok(Tree {
             root,

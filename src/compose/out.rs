@@ -88,6 +88,28 @@ fn natural_order(a: &str, b: &str) -> std::cmp::Ordering {
     a.len().cmp(&b.len())
 }
 
+impl Out {
+    /// A number that JSON has no word for, as Go names it.
+    pub(crate) fn not_in_json(&self) -> Option<&'static str> {
+        let value = match self {
+            Self::Float(value) => *value,
+            Self::F32(value) => f64::from(*value),
+            Self::List(items) => return items.iter().find_map(Self::not_in_json),
+            Self::Map(entries) => {
+                return entries.iter().find_map(|(_, value)| value.not_in_json());
+            }
+            _ => return None,
+        };
+        if value.is_nan() {
+            Some("NaN")
+        } else if value.is_infinite() {
+            Some(if value > 0.0 { "+Inf" } else { "-Inf" })
+        } else {
+            None
+        }
+    }
+}
+
 /// One line, no blanks.
 pub(crate) fn to_json(value: &Out) -> String {
     let mut out = String::new();

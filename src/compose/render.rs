@@ -16,8 +16,18 @@ pub(crate) fn yaml(project: &Project) -> String {
 }
 
 /// The project as JSON, without a line break at the end.
-pub(crate) fn json(project: &Project) -> String {
-    escape(to_json_pretty(&model::project_view(project, Flavor::Json)))
+///
+/// # Errors
+/// A number that JSON cannot hold.
+pub(crate) fn json(project: &Project) -> Result<String, String> {
+    checked_json(&model::project_view(project, Flavor::Json)).map(escape)
+}
+
+fn checked_json(value: &Out) -> Result<String, String> {
+    match value.not_in_json() {
+        Some(number) => Err(format!("json: unsupported value: {number}")),
+        None => Ok(to_json_pretty(value)),
+    }
 }
 
 /// Dollar signs are for variables: each stands for itself when it is doubled.
@@ -36,8 +46,11 @@ impl Tree {
     }
 
     /// The tree as JSON, variables as they were written.
-    pub(crate) fn json(&self) -> String {
-        to_json_pretty(&view(&self.root, &Path::ROOT, Flavor::Json))
+    ///
+    /// # Errors
+    /// A number that JSON cannot hold.
+    pub(crate) fn json(&self) -> Result<String, String> {
+        checked_json(&view(&self.root, &Path::ROOT, Flavor::Json))
     }
 
     /// Names of the services, sorted.

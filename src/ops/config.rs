@@ -80,7 +80,7 @@ pub(crate) fn run(mut options: ConfigOptions<'_>) -> Result<Shown, OpError> {
             }
             match format {
                 Format::Yaml => render::yaml(&loaded.project),
-                Format::Json => render::json(&loaded.project),
+                Format::Json => render::json(&loaded.project).map_err(OpError::failed)?,
             }
         }
         view => list_view(&mut loaded.project, view, options.separator)?,
@@ -119,7 +119,7 @@ fn raw_view(options: &ConfigOptions<'_>) -> Result<Shown, OpError> {
         }
         View::Variables(VariablesFormat::Yaml) => render::variables_yaml(&tree.variables()),
         View::Variables(VariablesFormat::Table) => variables_table(&tree),
-        View::Whole(Format::Json) => tree.json(),
+        View::Whole(Format::Json) => tree.json().map_err(OpError::failed)?,
         _ => tree.yaml(),
     };
     Ok(Shown {

@@ -366,12 +366,11 @@ impl Decoder<'_> {
         }
     }
 
-    /// Words, or a command line that is split into words. An empty list says nothing.
+    /// Words, or a command line that is split into words.
     fn command(&mut self, fields: &Fields<'_>, key: &str) -> Option<Vec<String>> {
         let node = fields.get(key)?;
         let path = fields.path.key(key);
         match &node.value {
-            Value::Seq(items) if items.is_empty() => None,
             Value::Seq(items) => Some(
                 items
                     .iter()

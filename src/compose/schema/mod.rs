@@ -309,21 +309,11 @@ impl Check<'_> {
                 continue;
             }
             if schema.extensible && key.starts_with("x-") {
-                self.extension(value, &path.key(key));
                 continue;
             }
             if schema.closed {
                 self.unknown_key(key, value, schema, path);
             }
-        }
-    }
-
-    /// Anything may stand in an extension, but dates have no place in JSON.
-    fn extension(&mut self, node: &Node, path: &Path<'_>) {
-        if matches!(node.value, Value::Time(_)) {
-            self.report(path, "has a timestamp for its value", |f| {
-                f.at(node.span).help("write it in quotes")
-            });
         }
     }
 

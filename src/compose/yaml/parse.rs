@@ -217,7 +217,13 @@ struct Builder<'a> {
 impl<'a> Builder<'a> {
     fn event(&mut self, event: Event<'a>, span: Span) -> Result<(), Box<YamlError>> {
         match event {
-            Event::DocumentStart(..) => {
+            Event::DocumentStart(_, version) => {
+                if version.is_some_and(|v| (v.major, v.minor) != (1, 1)) {
+                    return Err(YamlError::new(
+                        "found incompatible YAML document: only %YAML 1.1 is read",
+                        span,
+                    ));
+                }
                 self.arena = Arena::new();
                 self.anchors.clear();
                 self.stack.clear();
@@ -234,6 +240,9 @@ impl<'a> Builder<'a> {
                 self.push(Kind::Alias(target), None, span, 0);
             }
             Event::Scalar(text, style, anchor, tag) => {
+                if style == ScalarStyle::DoubleQuoted {
+                    self.check_escapes(span)?;
+                }
                 let (text, quoted) = self.scalar(text, style, span);
                 self.push(Kind::Scalar { text, quoted }, tag, span, anchor);
             }
@@ -245,6 +254,37 @@ impl<'a> Builder<'a> {
             }
             Event::SequenceEnd | Event::MappingEnd => self.close(span),
             _ => {}
+        }
+        Ok(())
+    }
+
+    /// Refuses the escapes that our parser knows and go-yaml does not: `\\/` and surrogates.
+    fn check_escapes(&self, span: Span) -> Result<(), Box<YamlError>> {
+        let range = span.range();
+        let raw = self.text.get(range.clone()).unwrap_or_default();
+        let mut rest = raw;
+        while let Some(at) = rest.find('\\') {
+            rest = &rest[at + 1..];
+            let message = match rest.as_bytes() {
+                [b'/', ..] => "found unknown escape character",
+                [
+                    b'u',
+                    b'd' | b'D',
+                    b'8' | b'9' | b'a'..=b'f' | b'A'..=b'F',
+                    ..,
+                ] => "found invalid Unicode character escape code",
+                _ => {
+                    let mut chars = rest.chars();
+                    chars.next();
+                    rest = chars.as_str();
+                    continue;
+                }
+            };
+            let place = range.start + raw.len() - rest.len() - 1;
+            return Err(YamlError::new(
+                message,
+                Span::new(self.file, place, place + 2),
+            ));
         }
         Ok(())
     }
