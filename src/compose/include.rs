@@ -194,6 +194,9 @@ fn parse(entry: &Node, n: usize) -> Result<Include, Faults> {
         include.paths.push(path.to_owned());
         return Ok(include);
     }
+    if entry.is_null() {
+        return Ok(include);
+    }
     let refused = |key: &str, node: &Node| {
         Faults::from(
             Finding::new(format!("include[{n}].{key}: unexpected {}", node.kind()))

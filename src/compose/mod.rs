@@ -1,11 +1,13 @@
 //! Compose files: text → [`model::Project`]. Knows nothing of engines; no async, no printing.
 
+pub(crate) mod advice;
 mod canonical;
 mod check;
 mod consistency;
 mod decode;
 pub(crate) mod dotenv;
 pub(crate) mod error;
+pub(crate) mod explain;
 mod extends;
 mod include;
 mod interpolate;

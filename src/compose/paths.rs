@@ -67,10 +67,18 @@ fn change_items(node: Option<&mut Node>, new: impl Fn(&str) -> String) {
 }
 
 fn change_values(node: Option<&mut Node>, new: impl Fn(&str) -> String) {
-    if let Some(map) = node.and_then(Node::as_map_mut) {
-        for value in map.values_mut() {
-            change(Some(value), &new);
+    match node.map(|node| &mut node.value) {
+        Some(Value::Map(map)) => {
+            for value in map.values_mut() {
+                change(Some(value), &new);
+            }
         }
+        Some(Value::Seq(items)) => {
+            for item in items {
+                change(Some(item), &new);
+            }
+        }
+        _ => {}
     }
 }
 

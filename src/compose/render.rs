@@ -15,11 +15,16 @@ pub(crate) fn yaml(project: &Project) -> String {
     escape(to_yaml(&model::project_view(project, Flavor::Yaml)))
 }
 
-/// The project as JSON, without a line break at the end.
+/// The project as JSON, without a line break at the end. Numbers that JSON cannot hold are null.
+pub(crate) fn json(project: &Project) -> String {
+    escape(to_json_pretty(&model::project_view(project, Flavor::Json)))
+}
+
+/// As [`json`], but refuses what JSON cannot hold.
 ///
 /// # Errors
-/// A number that JSON cannot hold.
-pub(crate) fn json(project: &Project) -> Result<String, String> {
+/// The number.
+pub(crate) fn strict_json(project: &Project) -> Result<String, String> {
     checked_json(&model::project_view(project, Flavor::Json)).map(escape)
 }
 

@@ -88,6 +88,11 @@ impl Sources {
         FileId(u16::try_from(self.files.len()).unwrap_or(u16::MAX))
     }
 
+    /// Every file, in the order of reading.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = FileId> {
+        (1..=self.files.len()).map(|n| FileId(u16::try_from(n).unwrap_or(u16::MAX)))
+    }
+
     pub(crate) fn name(&self, file: FileId) -> &str {
         self.get(file).map_or("", |f| &f.name)
     }

@@ -80,7 +80,7 @@ pub(crate) fn run(mut options: ConfigOptions<'_>) -> Result<Shown, OpError> {
             }
             match format {
                 Format::Yaml => render::yaml(&loaded.project),
-                Format::Json => render::json(&loaded.project).map_err(OpError::failed)?,
+                Format::Json => render::strict_json(&loaded.project).map_err(OpError::failed)?,
             }
         }
         view => list_view(&mut loaded.project, view, options.separator)?,

@@ -4,6 +4,7 @@
 pub(crate) mod api_socket;
 pub(crate) mod attach;
 pub(crate) mod build;
+pub(crate) mod check;
 pub(crate) mod checks;
 pub(crate) mod commit;
 pub(crate) mod config;
@@ -15,6 +16,7 @@ pub(crate) mod engine;
 pub(crate) mod ensure_images;
 pub(crate) mod events;
 pub(crate) mod exec;
+pub(crate) mod explain;
 pub(crate) mod export;
 pub(crate) mod generate;
 #[cfg(test)]

@@ -4,6 +4,7 @@ pub(crate) mod alpha;
 pub(crate) mod attach;
 pub(crate) mod bridge;
 pub(crate) mod build;
+pub(crate) mod check;
 pub(crate) mod commit;
 pub(crate) mod completion;
 pub(crate) mod config;
@@ -13,6 +14,7 @@ pub(crate) mod down;
 pub(crate) mod engine;
 pub(crate) mod events;
 pub(crate) mod exec;
+pub(crate) mod explain;
 pub(crate) mod export;
 pub(crate) mod generate;
 pub(crate) mod graph;
@@ -57,6 +59,7 @@ pub(crate) enum Command {
     Attach(attach::Args),
     Bridge(bridge::Args),
     Build(Box<build::Args>),
+    Check(check::Args),
     Commit(commit::Args),
     Completion(completion::Args),
     Config(Box<config::Args>),
@@ -66,6 +69,7 @@ pub(crate) enum Command {
     Engine(engine::Args),
     Events(events::Args),
     Exec(exec::Args),
+    Explain(explain::Args),
     Export(export::Args),
     Generate(generate::Args),
     Graph(graph::Args),
@@ -104,6 +108,8 @@ pub(crate) fn run(session: &Session, command: Command) -> Outcome {
         Command::Completion(args) => completion::run(&args),
         Command::Config(args) => config::run(session, *args),
         Command::Publish(args) => publish::run(&args),
+        Command::Check(args) => check::run(session, &args),
+        Command::Explain(args) => explain::run(session, &args),
         Command::Version(args) => version::run(&args),
         Command::Viz(args) => viz::run(session, &args),
         command => block_on(asynchronous(session, command)),
