@@ -117,15 +117,15 @@ fn env_file_layer(file: &Path, name: &str, known: &mut Mapping) -> Option<Layer>
 
 /// Each place that uses the variable, with the default it gives.
 fn uses(tree: &Tree, name: &str, layers: &mut Vec<Layer>) {
-    fn walk(node: &Node, name: &str, visit: &mut dyn FnMut(&Node)) {
+    fn walk(node: &Node, visit: &mut dyn FnMut(&Node)) {
         match &node.value {
             Value::Str(text) if text.contains('$') => visit(node),
-            Value::Seq(items) => items.iter().for_each(|item| walk(item, name, visit)),
-            Value::Map(map) => map.values().for_each(|value| walk(value, name, visit)),
+            Value::Seq(items) => items.iter().for_each(|item| walk(item, visit)),
+            Value::Map(map) => map.values().for_each(|value| walk(value, visit)),
             _ => {}
         }
     }
-    walk(&tree.root, name, &mut |node| {
+    walk(&tree.root, &mut |node| {
         let Some(variable) = variables::extract(node).remove(name) else {
             return;
         };

@@ -116,3 +116,6 @@ fn finish(tree: Tree, options: &LoadOptions<'_>) -> Result<Loaded, Faults> {
         env_files: tree.env_files,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -172,8 +172,8 @@ mod tests {
             "invalid spec: aa::b: empty section between colons"
         );
         assert_eq!(
-            show("aa:b:ro:c"),
-            "invalid spec: aa:b:ro:c: too many colons"
+            show("/x:/y:ro:c"),
+            "invalid spec: /x:/y:ro:c: too many colons"
         );
     }
 
