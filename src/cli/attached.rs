@@ -7,22 +7,29 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use futures_util::StreamExt as _;
+use tokio::io::AsyncWriteExt as _;
+
 use crate::cli::commands::watch::note_line;
 use crate::cli::error::{CliError, Outcome};
 use crate::cli::log_view::LogView;
+use crate::cli::menu::{Menu, Wish};
 use crate::cli::session::Session;
 use crate::cli::signals::Interrupts;
 use crate::client::reads::ContainerRow;
+use crate::client::streams::{Attached, ExecOptions};
+use crate::ops::exec::{self, ExecRequest};
 use crate::ops::kill::{self, KillOptions};
 use crate::ops::logs::LogEvent;
 use crate::ops::monitor::{self, Monitor, MonitorEvent, Shown};
+use crate::ops::restart::{self, RestartOptions};
 use crate::ops::stop::{self, StopOptions};
 use crate::ops::up::{self, Prepared, UpOptions};
 use crate::ops::{Context, OpError, replicas};
 use crate::progress::{Report, Sink};
 use crate::ui::log_mux::LogStyle;
-use crate::ui::output;
 use crate::ui::progress::{self, Mode};
+use crate::ui::{output, terminal};
 use crate::watch::{self, WatchOptions};
 
 /// What the flags say about the foreground.
@@ -102,6 +109,15 @@ pub(crate) async fn run(
         code: None,
         failed: None,
         interrupted: false,
+        menu: attached
+            .menu
+            .then(|| {
+                let services = shown.iter().cloned().collect();
+                let can_watch = watch::is_configured(&ctx, &options.services);
+                Menu::open(services, can_watch, attached.watch)
+            })
+            .flatten(),
+        filter: None,
     };
     foreground.watch(monitor, &prepared, interrupts).await
 }
@@ -183,6 +199,18 @@ struct Foreground<'a> {
     code: Option<i64>,
     failed: Option<OpError>,
     interrupted: bool,
+    menu: Option<Menu>,
+    /// The one service whose output is wanted.
+    filter: Option<String>,
+}
+
+/// What is under way beside the output.
+struct Works<'a> {
+    starting: Option<Work<'a>>,
+    ending: Option<Work<'a>>,
+    watching: Option<Work<'a>>,
+    /// A wish of the menu that takes its time.
+    wish: Option<Work<'a>>,
 }
 
 impl Foreground<'_> {
@@ -192,32 +220,31 @@ impl Foreground<'_> {
         prepared: &Prepared,
         mut interrupts: Interrupts,
     ) -> Outcome {
-        let ctx = self.ctx;
-        let mut starting: Option<Work<'_>> = Some(Box::pin(up::start(ctx, prepared)));
-        let mut ending: Option<Work<'_>> = None;
-        let mut watching: Option<Work<'_>> = self.attached.watch.then(|| self.watch_files());
+        let mut works = Works {
+            starting: Some(Box::pin(up::start(self.ctx, prepared))),
+            ending: None,
+            watching: self.attached.watch.then(|| self.watch_files()),
+            wish: None,
+        };
         let mut followed = true;
-        while followed || ending.is_some() {
+        while followed || works.ending.is_some() {
+            // A restart or a rebuild brings containers back.
+            monitor.keep(works.watching.is_some() || works.wish.is_some());
             tokio::select! {
                 event = monitor.next(), if followed => match event {
                     Some(event) => {
-                        if let Some(work) = self.happened(event) {
-                            starting = None;
-                            ending = Some(work);
+                        if self.happened(event) {
+                            self.stop(&mut works, prepared);
                         }
                     }
                     None => followed = false,
                 },
-                started = work(&mut starting) => {
-                    starting = None;
-                    if let Err(error) = started && self.ending == Ending::No {
-                        output::error_line(&error.message);
-                        self.failed = Some(OpError { message: String::new(), ..error });
-                        ending = Some(self.stop());
-                    }
+                started = work(&mut works.starting) => {
+                    works.starting = None;
+                    self.failed_with(started, &mut works, prepared);
                 }
-                ended = work(&mut ending) => {
-                    ending = None;
+                ended = work(&mut works.ending) => {
+                    works.ending = None;
                     if let Err(error) = ended {
                         output::error_line(&error.message);
                     }
@@ -225,37 +252,50 @@ impl Foreground<'_> {
                         break;
                     }
                 }
-                watched = work(&mut watching) => {
-                    watching = None;
-                    if let Err(error) = watched {
+                watched = work(&mut works.watching) => {
+                    works.watching = None;
+                    if self.attached.watch {
+                        self.failed_with(watched, &mut works, prepared);
+                    } else if let Err(error) = watched {
                         output::error_line(&error.message);
-                        if self.ending == Ending::No {
-                            self.failed = Some(OpError { message: String::new(), ..error });
-                            ending = Some(self.stop());
-                        }
+                    }
+                    self.menu_shows_watch(false);
+                }
+                wished = work(&mut works.wish) => {
+                    works.wish = None;
+                    if let Err(error) = wished {
+                        output::error_line(&error.message);
+                    }
+                }
+                wish = next_wish(&mut self.menu) => {
+                    if self.wished(wish, &mut works).await {
+                        return Ok(());
                     }
                 }
                 () = interrupts.next() => {
                     self.interrupted = true;
-                    watching = None;
-                    starting = None;
-                    ending = Some(match self.ending {
-                        Ending::No => {
-                            output::status_line("Gracefully Stopping... press Ctrl+C again to force");
-                            self.stop()
-                        }
-                        Ending::Stopping | Ending::Killing => self.kill(),
-                    });
+                    self.menu = None;
+                    if self.ending == Ending::No {
+                        output::status_line("Gracefully Stopping... press Ctrl+C again to force");
+                        self.stop(&mut works, prepared);
+                    } else {
+                        self.kill(&mut works);
+                    }
                 }
             }
             if output::stdout_is_broken() && self.ending == Ending::No {
-                ending = Some(self.stop());
+                self.stop(&mut works, prepared);
             }
         }
+        self.menu = None;
         // What still waits in the channel came before the end.
         while let Some(event) = monitor.next().await {
             self.show(event);
         }
+        self.outcome()
+    }
+
+    fn outcome(self) -> Outcome {
         if let Some(error) = self.failed {
             return Err(error.into());
         }
@@ -266,6 +306,68 @@ impl Foreground<'_> {
             return Err(CliError::canceled());
         }
         Ok(())
+    }
+
+    /// A failure ends the whole; what is ending anyway needs no word.
+    fn failed_with(
+        &mut self,
+        result: Result<(), OpError>,
+        works: &mut Works<'_>,
+        prepared: &Prepared,
+    ) {
+        if let Err(error) = result
+            && self.ending == Ending::No
+        {
+            output::error_line(&error.message);
+            self.failed = Some(OpError {
+                message: String::new(),
+                ..error
+            });
+            self.stop(works, prepared);
+        }
+    }
+
+    /// Does what the menu was asked for; `true`: detach.
+    async fn wished(&mut self, wish: Wish, works: &mut Works<'_>) -> bool {
+        match wish {
+            Wish::Detach => return true,
+            Wish::Line => output::line(""),
+            Wish::Filter(service) => self.filter = service,
+            Wish::ToggleWatch => {
+                if works.watching.take().is_some() {
+                    output::status_line(note_line("Watch disabled"));
+                } else {
+                    works.watching = Some(self.watch_files());
+                }
+                self.menu_shows_watch(works.watching.is_some());
+            }
+            Wish::Restart(service) => {
+                let ctx = self.ctx.clone();
+                let options = RestartOptions {
+                    services: vec![service],
+                    no_deps: false,
+                    timeout: None,
+                };
+                works.wish = Some(Box::pin(async move { restart::run(&ctx, &options).await }));
+            }
+            Wish::Shell(service) => {
+                if let Some(menu) = &mut self.menu {
+                    menu.suspend();
+                    let left = shell(self.ctx, &service, menu).await;
+                    menu.resume();
+                    if let Err(error) = left {
+                        error.print(false);
+                    }
+                }
+            }
+        }
+        false
+    }
+
+    fn menu_shows_watch(&mut self, watching: bool) {
+        if let Some(menu) = &mut self.menu {
+            menu.set_watching(watching);
+        }
     }
 
     fn watch_files(&self) -> Work<'static> {
@@ -279,17 +381,22 @@ impl Foreground<'_> {
         Box::pin(async move { watch::run(&ctx, &options, note).await })
     }
 
-    fn stop(&mut self) -> Work<'static> {
+    fn stop(&mut self, works: &mut Works<'_>, prepared: &Prepared) {
         self.ending = Ending::Stopping;
+        works.starting = None;
+        works.watching = None;
+        works.wish = None;
+        // The stop takes the project's lock itself.
+        prepared.release();
         let ctx = self.ctx.clone();
         let options = StopOptions {
             services: self.services.clone(),
             timeout: None,
         };
-        Box::pin(async move { stop::run(&ctx, &options).await })
+        works.ending = Some(Box::pin(async move { stop::run(&ctx, &options).await }));
     }
 
-    fn kill(&mut self) -> Work<'static> {
+    fn kill(&mut self, works: &mut Works<'_>) {
         self.ending = Ending::Killing;
         let ctx = self.ctx.clone();
         let options = KillOptions {
@@ -297,11 +404,11 @@ impl Foreground<'_> {
             signal: "SIGKILL".to_owned(),
             remove_orphans: false,
         };
-        Box::pin(async move { kill::run(&ctx, &options).await })
+        works.ending = Some(Box::pin(async move { kill::run(&ctx, &options).await }));
     }
 
-    /// Shows an event; an exit may be the one that ends everything.
-    fn happened(&mut self, event: MonitorEvent) -> Option<Work<'static>> {
+    /// Shows an event; `true`: it is an exit that ends everything.
+    fn happened(&mut self, event: MonitorEvent) -> bool {
         let exited = match &event {
             MonitorEvent::Exited {
                 service,
@@ -312,14 +419,16 @@ impl Foreground<'_> {
             _ => None,
         };
         self.show(event);
-        let (service, code) = exited?;
+        let Some((service, code)) = exited else {
+            return false;
+        };
         let attached = self.attached;
         let is_awaited = attached.exit_code_from.as_ref() == Some(&service);
         if is_awaited {
             self.code = Some(code);
         }
         if self.ending != Ending::No {
-            return None;
+            return false;
         }
         let aborts = match &attached.exit_code_from {
             // A migration that is done is no reason to stop what it was done for.
@@ -327,7 +436,7 @@ impl Foreground<'_> {
             None => attached.abort_on_exit || (attached.abort_on_failure && code != 0),
         };
         if !aborts {
-            return None;
+            return false;
         }
         if attached.exit_code_from.is_none() {
             self.code = Some(code);
@@ -337,7 +446,18 @@ impl Foreground<'_> {
         } else {
             "Aborting on container exit..."
         });
-        Some(self.stop())
+        true
+    }
+
+    /// Whether the menu's filter lets a container's output through.
+    fn is_wanted(&self, container: &str) -> bool {
+        let Some(service) = &self.filter else {
+            return true;
+        };
+        container == service
+            || container
+                .rsplit_once(['-', '_'])
+                .is_some_and(|(name, _)| name == service)
     }
 
     fn show(&mut self, event: MonitorEvent) {
@@ -348,6 +468,9 @@ impl Foreground<'_> {
                 stream,
                 bytes,
             } => {
+                if !self.is_wanted(&container) {
+                    return;
+                }
                 self.view.show(LogEvent::Output {
                     container,
                     stream,
@@ -377,5 +500,57 @@ async fn work(work: &mut Option<Work<'_>>) -> Result<(), OpError> {
     match work {
         Some(work) => work.await,
         None => std::future::pending().await,
+    }
+}
+
+/// Never ready without a menu.
+async fn next_wish(menu: &mut Option<Menu>) -> Wish {
+    match menu {
+        Some(menu) => menu.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// A shell in the lowest replica of a service. The keys still come through the menu's reader.
+async fn shell(ctx: &Context, service: &str, menu: &mut Menu) -> Outcome {
+    let request = ExecRequest {
+        service: service.to_owned(),
+        index: 0,
+        process: ExecOptions {
+            command: [
+                "/bin/sh",
+                "-c",
+                "command -v bash >/dev/null && exec bash || exec sh",
+            ]
+            .map(str::to_owned)
+            .to_vec(),
+            tty: true,
+            stdin: true,
+            ..ExecOptions::default()
+        },
+    };
+    let running = exec::start(ctx, &request).await?;
+    let _mode = terminal::raw().map_err(|error| CliError::new(format!("terminal: {error}")))?;
+    if let Some((rows, columns)) = terminal::size() {
+        // A shell of the wrong size is better than none.
+        let _ = ctx.client.resize_exec(&running.id, rows, columns).await;
+    }
+    let Attached {
+        mut output,
+        mut input,
+    } = running.attached;
+    loop {
+        tokio::select! {
+            chunk = output.next() => match chunk {
+                Some(chunk) => output::write(&chunk?.bytes),
+                None => return Ok(()),
+            },
+            key = menu.raw_key() => {
+                let Some(key) = key else { return Ok(()) };
+                if input.write_all(&[key]).await.is_err() || input.flush().await.is_err() {
+                    return Ok(());
+                }
+            }
+        }
     }
 }

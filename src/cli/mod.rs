@@ -9,6 +9,7 @@ pub(crate) mod flags;
 pub(crate) mod globals;
 mod invocation;
 pub(crate) mod log_view;
+mod menu;
 pub(crate) mod session;
 pub(crate) mod signals;
 pub(crate) mod stdio;

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::client::reads::ContainerRow;
 use crate::client::streams::{
@@ -70,6 +70,7 @@ impl Shown {
 /// The running follower. Dropping it ends the following, not the containers.
 pub(crate) struct Monitor {
     event_rx: mpsc::Receiver<MonitorEvent>,
+    keep_tx: watch::Sender<bool>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -80,6 +81,13 @@ impl Drop for Monitor {
 }
 
 impl Monitor {
+    /// While `true`, the following does not end when no container is alive: somebody is about to bring one
+    /// back.
+    pub(crate) fn keep(&self, keep: bool) {
+        self.keep_tx
+            .send_if_modified(|kept| std::mem::replace(kept, keep) != keep);
+    }
+
     /// The next event; `None` once no followed container is alive.
     pub(crate) async fn next(&mut self) -> Option<MonitorEvent> {
         self.event_rx.recv().await
@@ -208,8 +216,13 @@ impl Follower {
             self.read(&id, output);
         }
         let event_rx = self.event_rx.take().unwrap_or_else(|| mpsc::channel(1).1);
-        let task = tokio::spawn(async move { self.run(since).await });
-        Monitor { event_rx, task }
+        let (keep_tx, keep_rx) = watch::channel(false);
+        let task = tokio::spawn(async move { self.run(since, keep_rx).await });
+        Monitor {
+            event_rx,
+            keep_tx,
+            task,
+        }
     }
 
     fn read(&mut self, id: &str, mut output: ChunkStream) {
@@ -242,14 +255,19 @@ impl Follower {
         });
     }
 
-    async fn run(mut self, since: String) {
+    async fn run(mut self, since: String, mut keep_rx: watch::Receiver<bool>) {
         let mut events = self.client.events(&EventFilter {
             labels: vec![format!("{}={}", labels::PROJECT, self.project)],
             kinds: vec!["container".to_owned()],
             since: Some(since),
             until: None,
         });
-        while self.followed.values().any(|one| one.alive || one.open) {
+        loop {
+            let kept = *keep_rx.borrow_and_update();
+            let lives = self.followed.values().any(|one| one.alive || one.open);
+            if !kept && !lives && !self.somebody_is_back().await {
+                return;
+            }
             let delivered = tokio::select! {
                 biased;
                 Some(signal) = self.signal_rx.recv() => self.signal(signal).await,
@@ -261,12 +279,28 @@ impl Follower {
                     }
                     None => false,
                 },
+                Ok(()) = keep_rx.changed() => true,
                 () = self.event_tx.closed() => false,
             };
             if !delivered {
                 return;
             }
         }
+    }
+
+    /// Whether a followed container runs again, the event of which is still on its way.
+    async fn somebody_is_back(&mut self) -> bool {
+        let Ok(rows) = self.client.container_rows(Some(&self.project), false).await else {
+            return false;
+        };
+        let mut back = false;
+        for row in rows {
+            if let Some(followed) = self.followed.get_mut(&row.id) {
+                followed.alive = true;
+                back = true;
+            }
+        }
+        back
     }
 
     /// `false`: nobody listens any more.

@@ -208,6 +208,14 @@ fn starting(execution: &Execution) -> Vec<PreparedContainer> {
     containers
 }
 
+impl Prepared {
+    /// Lets other commands act on the project: what has not started yet is given up.
+    pub(crate) fn release(&self) {
+        let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(lock.take());
+    }
+}
+
 /// Starts what was prepared, in order and with its conditions. The next command on the project is
 /// let in afterwards.
 ///

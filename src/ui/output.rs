@@ -1,9 +1,12 @@
 //! stdout and stderr of the process: colour policy, broken pipes. Every byte that hoist prints goes
 //! through here.
 
-use std::io::{self, IsTerminal as _, Write as _};
-use std::sync::OnceLock;
+use std::io::{self, IsTerminal as _, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use crate::ui::table::ellipsis;
+use crate::ui::terminal;
 
 /// `--ansi`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,10 +65,49 @@ fn coloured(terminal: bool) -> bool {
         }
 }
 
+/// The line that stays at the bottom of a terminal while other lines are written above it.
+static FOOTER: Mutex<Option<String>> = Mutex::new(None);
+/// To the left, and clear the line.
+const CLEAR_LINE: &[u8] = b"\r\x1b[K";
+const DEFAULT_COLUMNS: u16 = 80;
+
+/// Sets, changes or takes away the line at the bottom.
+pub(crate) fn set_footer(text: Option<String>) {
+    let mut footer = FOOTER.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut stdout = io::stdout().lock();
+    let cleared = match &*footer {
+        Some(_) => stdout.write_all(CLEAR_LINE),
+        None => Ok(()),
+    };
+    *footer = text;
+    let drawn = cleared.and_then(|()| draw_footer(&mut stdout, footer.as_deref()));
+    if let Err(error) = drawn.and_then(|()| stdout.flush()) {
+        note_broken(&error);
+    }
+}
+
+fn draw_footer(stdout: &mut impl Write, footer: Option<&str>) -> io::Result<()> {
+    let Some(text) = footer else {
+        return Ok(());
+    };
+    let columns = terminal::size().map_or(DEFAULT_COLUMNS, |(_, columns)| columns);
+    // One column less: a full line would wrap.
+    let text = ellipsis(text, usize::from(columns).saturating_sub(1));
+    write!(stdout, "\x1b[2m{text}\x1b[0m")
+}
+
 /// Writes bytes to stdout as they are.
 pub(crate) fn write(bytes: &[u8]) {
+    let footer = FOOTER.lock().unwrap_or_else(PoisonError::into_inner);
     let mut stdout = io::stdout().lock();
-    if let Err(error) = stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+    let written = match &*footer {
+        Some(text) => stdout
+            .write_all(CLEAR_LINE)
+            .and_then(|()| stdout.write_all(bytes))
+            .and_then(|()| draw_footer(&mut stdout, Some(text))),
+        None => stdout.write_all(bytes),
+    };
+    if let Err(error) = written.and_then(|()| stdout.flush()) {
         note_broken(&error);
     }
 }
@@ -79,9 +121,23 @@ pub(crate) fn line(text: impl AsRef<str>) {
 
 /// Writes bytes to stderr as they are.
 pub(crate) fn write_error(bytes: &[u8]) {
+    let footer = FOOTER.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut stdout = io::stdout().lock();
+    if footer.is_some() {
+        let cleared = stdout.write_all(CLEAR_LINE).and_then(|()| stdout.flush());
+        if let Err(error) = cleared {
+            note_broken(&error);
+        }
+    }
     // Nobody can be told that stderr is gone.
     let mut stderr = io::stderr().lock();
     let _ = stderr.write_all(bytes).and_then(|()| stderr.flush());
+    if footer.is_some() {
+        let drawn = draw_footer(&mut stdout, footer.as_deref()).and_then(|()| stdout.flush());
+        if let Err(error) = drawn {
+            note_broken(&error);
+        }
+    }
 }
 
 /// Writes a line to stderr.
