@@ -218,6 +218,7 @@ async fn open_services(paths: Paths) -> Result<ApiState> {
         networks,
         containers,
         builder,
+        grpc: Arc::default(),
         clients: Clients::default(),
     }))
 }

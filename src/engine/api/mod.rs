@@ -14,6 +14,7 @@ pub(crate) mod containers;
 pub(crate) mod distribution;
 pub(crate) mod events;
 pub(crate) mod exec;
+pub(crate) mod grpc;
 pub(crate) mod hijack;
 pub(crate) mod image_view;
 pub(crate) mod images;
@@ -75,6 +76,7 @@ pub(crate) struct Services {
     pub(crate) networks: Arc<Networks>,
     pub(crate) containers: Arc<Containers>,
     pub(crate) builder: Arc<Builder>,
+    pub(crate) grpc: Arc<grpc::Grpc>,
     pub(crate) clients: Clients,
 }
 
@@ -138,6 +140,7 @@ pub(crate) fn router(state: ApiState) -> Router {
         .merge(system_info::routes())
         .merge(events::routes())
         .merge(build::routes())
+        .merge(grpc::routes())
         .merge(distribution::routes())
         .merge(images::routes())
         .merge(volumes::routes())

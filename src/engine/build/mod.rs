@@ -30,6 +30,8 @@ mod metadata;
 mod run;
 mod run_mounts;
 mod session;
+mod stage_copy;
+mod stage_exec;
 mod stage_run;
 mod stages;
 mod step_mounts;
@@ -63,6 +65,8 @@ pub(crate) struct BuildRequest {
     pub(crate) shm_size: Option<u64>,
     /// Named contexts: directories for `--from`.
     pub(crate) contexts: BTreeMap<String, PathBuf>,
+    /// Named contexts: image names instead of those in the Dockerfile.
+    pub(crate) image_contexts: BTreeMap<String, String>,
     /// By registry host.
     pub(crate) auth: BTreeMap<String, RegistryAuth>,
 }
@@ -193,6 +197,28 @@ fn prepare(request: &BuildRequest, platform: &Platform) -> Result<stages::Plan> 
         platform,
     };
     stages::plan(dockerfile, &options).map_err(invalid)
+}
+
+/// Ids of the secrets a Dockerfile mentions; none when it cannot be read, which the build will say.
+pub(crate) fn secret_ids(text: &str) -> Vec<String> {
+    let parsed = lexer::lex(text).and_then(instruction::parse);
+    let mut ids = Vec::new();
+    for step in parsed
+        .into_iter()
+        .flat_map(|file| file.stages)
+        .flat_map(|stage| stage.steps)
+    {
+        if let instruction::Instruction::Run(run) = step.instruction {
+            let mounts = run
+                .mounts
+                .iter()
+                .filter_map(|text| run_mounts::MountOptions::parse(text).ok());
+            ids.extend(mounts.filter_map(|mount| mount.secret_id()));
+        }
+    }
+    ids.sort();
+    ids.dedup();
+    ids
 }
 
 /// Applies the instructions of `commit --change` and `import --change` to a config.

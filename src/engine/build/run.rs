@@ -70,7 +70,7 @@ pub(crate) async fn run(
     let root = services
         .images
         .snapshots()
-        .prepare_on(id, request.top.as_ref())?;
+        .prepare_scratch(id, request.top.as_ref())?;
     let upper = services.images.snapshots().upper(id)?;
     let stubs = request.stubs.clone();
     let result = run_isolated(services, id, root, request, events, cancel).await;

@@ -66,6 +66,17 @@ impl MountOptions {
         Ok(mount)
     }
 
+    /// The id of a secret: given, or the last component of the target.
+    pub(crate) fn secret_id(&self) -> Option<String> {
+        if self.kind != MountType::Secret {
+            return None;
+        }
+        self.id.clone().or_else(|| self.source.clone()).or_else(|| {
+            let target = self.target.as_deref()?;
+            Some(target.rsplit('/').next().unwrap_or(target).to_owned())
+        })
+    }
+
     fn set(&mut self, key: &str, value: Option<&str>, field: &str) -> Result<(), String> {
         let flag = || match value {
             None | Some("true" | "1") => Ok(true),

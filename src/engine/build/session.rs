@@ -120,7 +120,7 @@ impl BuildSession {
             .builder
             .images()
             .snapshots()
-            .prepare_on(snapshot, top)?;
+            .prepare_scratch(snapshot, top)?;
         match spec.source {
             RootfsSource::Overlay {
                 lowers,
@@ -143,6 +143,11 @@ impl BuildSession {
         step: usize,
     ) -> BuildResult<Image> {
         let images = self.builder.images();
+        let name = self
+            .request
+            .image_contexts
+            .get(name)
+            .map_or(name, String::as_str);
         let found = images.resolve(name);
         let is_wanted = |image: &Image| image.platform.rank_for(wanted).is_some();
         match found {

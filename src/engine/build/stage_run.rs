@@ -5,26 +5,18 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::engine::base::{Error, ErrorKind, Result};
-use crate::engine::build::account;
-use crate::engine::build::chmod::Chmod;
-use crate::engine::build::copy::{self, Target};
 use crate::engine::build::event::{BuildEvent, BuildResult};
 use crate::engine::build::expand::{Lexer, Variables};
-use crate::engine::build::instruction::{Command, Copy, Instruction, Run, Step};
+use crate::engine::build::instruction::{Instruction, Step};
 use crate::engine::build::lexer;
-use crate::engine::build::metadata::{self, arguments_of, joined};
-use crate::engine::build::run::{self, RunRequest};
-use crate::engine::build::run_mounts::{MountOptions, MountType};
+use crate::engine::build::metadata;
+use crate::engine::build::run;
 use crate::engine::build::session::BuildSession;
-use crate::engine::build::stages::{PROXY_ARGUMENTS, PlannedStage, Source, platform_arguments};
-use crate::engine::build::step_mounts::{StepMounts, View};
-use crate::oci::dockerignore::PatternSet;
+use crate::engine::build::stages::{PlannedStage, Source, platform_arguments};
 use crate::oci::image_config::History;
 use crate::oci::{Digest, ImageConfig, RunConfig};
 use crate::sys::mount;
 use crate::sys::rooted::Root;
-
-const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// A stage that is done.
 #[derive(Debug, Clone)]
@@ -38,21 +30,21 @@ pub(crate) struct Built {
 
 /// A stage under way.
 pub(crate) struct StageRun {
-    session: Arc<BuildSession>,
-    stage: PlannedStage,
+    pub(crate) session: Arc<BuildSession>,
+    pub(crate) stage: PlannedStage,
     /// Results of the stages it needs.
     done: BTreeMap<usize, Arc<Built>>,
-    built: Built,
+    pub(crate) built: Built,
     /// `ARG`s so far with their values.
-    args: BTreeMap<String, String>,
+    pub(crate) args: BTreeMap<String, String>,
     has_cmd: bool,
-    step: usize,
+    pub(crate) step: usize,
 }
 
 /// The environment of the image wins over `ARG`s.
-struct StageVariables<'a> {
-    config: &'a RunConfig,
-    args: &'a BTreeMap<String, String>,
+pub(crate) struct StageVariables<'a> {
+    pub(crate) config: &'a RunConfig,
+    pub(crate) args: &'a BTreeMap<String, String>,
 }
 
 impl Variables for StageVariables<'_> {
@@ -70,7 +62,7 @@ impl Variables for StageVariables<'_> {
 }
 
 /// The next link of a chain of keys.
-fn chained(key: &Digest, parts: &[&str]) -> Digest {
+pub(crate) fn chained(key: &Digest, parts: &[&str]) -> Digest {
     let mut text = key.to_string();
     for part in parts {
         text.push('\0');
@@ -163,7 +155,7 @@ impl StageRun {
         Ok(())
     }
 
-    fn done_stage(&self, index: usize) -> Result<Arc<Built>> {
+    pub(crate) fn done_stage(&self, index: usize) -> Result<Arc<Built>> {
         self.done
             .get(&index)
             .cloned()
@@ -214,7 +206,7 @@ impl StageRun {
         Lexer::dockerfile(self.session.escape)
     }
 
-    fn expand(&self, text: &str) -> Result<String> {
+    pub(crate) fn expand(&self, text: &str) -> Result<String> {
         let variables = StageVariables {
             config: &self.built.config.config,
             args: &self.args,
@@ -312,7 +304,7 @@ impl StageRun {
     }
 
     /// `NAME=value` of all arguments that have a value.
-    fn argument_env(&self) -> Vec<String> {
+    pub(crate) fn argument_env(&self) -> Vec<String> {
         self.args
             .iter()
             .map(|(name, value)| format!("{name}={value}"))
@@ -320,7 +312,7 @@ impl StageRun {
     }
 
     /// Takes a layer from the cache; what to do when there is none is the caller's.
-    async fn take_cached(&mut self, key: &Digest, created_by: &str) -> bool {
+    pub(crate) async fn take_cached(&mut self, key: &Digest, created_by: &str) -> bool {
         if self.session.request.no_cache {
             return false;
         }
@@ -354,7 +346,7 @@ impl StageRun {
     }
 
     /// Takes the directory `upper` of snapshot `id` as the step's layer.
-    async fn commit(
+    pub(crate) async fn commit(
         &mut self,
         id: &str,
         upper: PathBuf,
@@ -429,7 +421,7 @@ impl StageRun {
     }
 
     /// Commits what a step made, or removes it.
-    async fn finish_step(
+    pub(crate) async fn finish_step(
         &mut self,
         id: &str,
         made: BuildResult<PathBuf>,
@@ -447,166 +439,8 @@ impl StageRun {
         result
     }
 
-    async fn copy(&mut self, copy: &Copy) -> BuildResult<()> {
-        let sources = copy
-            .sources
-            .iter()
-            .map(|source| self.expand(source))
-            .collect::<Result<Vec<_>>>()?;
-        let destination = self.expand(&copy.destination)?;
-        let chown = copy
-            .chown
-            .as_deref()
-            .map(|text| self.expand(text))
-            .transpose()?;
-        let chmod = copy
-            .chmod
-            .as_deref()
-            .map(|text| self.expand(text))
-            .transpose()?;
-        let keyword = if copy.is_add { "ADD" } else { "COPY" };
-        let count = sources.len() + copy.inline.len();
-        let is_dir = destination.ends_with('/')
-            || matches!(destination.as_str(), "." | "..")
-            || destination.ends_with("/.");
-        if count > 1 && !is_dir {
-            return Err(Error::invalid(format!(
-                "When using {keyword} with more than one source file, the destination must be a directory and end with a /"
-            ))
-            .into());
-        }
-        let parsed_chmod = chmod
-            .as_deref()
-            .map(Chmod::parse)
-            .transpose()
-            .map_err(Error::invalid)?;
-        let mut exclude = Vec::new();
-        for pattern in &copy.exclude {
-            exclude.push(self.expand(pattern)?);
-        }
-        let exclude =
-            PatternSet::new(&exclude).map_err(|error| Error::invalid(error.to_string()))?;
-        let source = self.copy_source(copy, sources, &destination).await?;
-        let job = CopyJob {
-            session: Arc::clone(&self.session),
-            top: self.built.top.clone(),
-            source,
-            destination: joined(&self.built.config.config.working_dir, &destination),
-            is_dir: is_dir || count > 1,
-            chown: chown.clone(),
-            chmod: parsed_chmod,
-            exclude,
-            parents: copy.parents,
-            unpack: copy.is_add && copy.unpack.unwrap_or(true),
-            keep_owner: copy.from.is_some(),
-        };
-        let (job, content) = blocking(move || {
-            let content = job.digest()?;
-            Ok((job, content))
-        })
-        .await?;
-        let created_by = format!("{keyword} {} in {}", copy.sources.join(" "), destination);
-        let key = chained(
-            &self.built.key,
-            &[
-                keyword,
-                content.as_str(),
-                &job.destination,
-                if job.is_dir { "dir" } else { "" },
-                chown.as_deref().unwrap_or(""),
-                chmod.as_deref().unwrap_or(""),
-                &format!("{} {}", job.parents, job.unpack),
-            ],
-        );
-        if self.take_cached(&key, &created_by).await {
-            return Ok(());
-        }
-        let id = run::random_id()?;
-        let snapshot = id.clone();
-        let made = blocking(move || job.copy(&snapshot)).await;
-        self.finish_step(&id, made, key, created_by).await
-    }
-
-    /// Where the files of a `COPY` or `ADD` are.
-    async fn copy_source(
-        &self,
-        copy: &Copy,
-        sources: Vec<String>,
-        destination: &str,
-    ) -> BuildResult<CopySource> {
-        let mut lowers = match &copy.from {
-            None => Vec::from([self.session.context.clone()]),
-            Some(from) => self.tree(from).await?,
-        };
-        let is_url = |text: &String| {
-            copy.is_add && (text.starts_with("http://") || text.starts_with("https://"))
-        };
-        let is_git = |text: &String| {
-            copy.is_add
-                && (text.starts_with("git@") || text.ends_with(".git") && text.contains("://"))
-        };
-        if let Some(git) = sources.iter().find(|text| is_git(text)) {
-            return Err(Error::not_implemented(format!(
-                "ADD of the git repository {git} is not supported yet"
-            ))
-            .into());
-        }
-        let mut folder = None;
-        let mut names = Vec::new();
-        let has_extra = !copy.inline.is_empty() || sources.iter().any(is_url);
-        if has_extra {
-            let scratch = self.session.layers().scratch("add-")?;
-            for heredoc in &copy.inline {
-                let content = match heredoc.expand {
-                    true => self.expand_heredoc(&heredoc.content)?,
-                    false => heredoc.content.clone(),
-                };
-                let name = heredoc.name.rsplit('/').next().unwrap_or("file");
-                std::fs::write(scratch.path().join(name), content)?;
-                names.push(name.to_owned());
-            }
-            for url in sources.iter().filter(|text| is_url(text)) {
-                let checksum = copy
-                    .checksum
-                    .as_deref()
-                    .map(|text| self.expand(text))
-                    .transpose()?;
-                let name = self
-                    .session
-                    .download(url, checksum.as_deref(), destination, scratch.path())
-                    .await?;
-                names.push(name);
-            }
-            lowers.insert(0, scratch.path().to_owned());
-            folder = Some(scratch);
-        } else if copy.checksum.is_some() {
-            return Err(Error::invalid("checksum requires HTTP(S) sources").into());
-        }
-        names.extend(sources.into_iter().filter(|text| !is_url(text)));
-        Ok(CopySource {
-            lowers,
-            names,
-            _folder: folder,
-        })
-    }
-
-    fn expand_heredoc(&self, content: &str) -> Result<String> {
-        let lexer = Lexer {
-            escape: self.session.escape,
-            quotes: crate::engine::build::expand::Quotes::Ignore,
-            keep_unset: false,
-        };
-        let variables = StageVariables {
-            config: &self.built.config.config,
-            args: &self.args,
-        };
-        lexer
-            .word(content, &variables)
-            .map_err(|error| Error::invalid(error.to_string()))
-    }
-
     /// The directories of what `--from` names, topmost first.
-    async fn tree(&self, from: &str) -> BuildResult<Vec<PathBuf>> {
+    pub(crate) async fn tree(&self, from: &str) -> BuildResult<Vec<PathBuf>> {
         let top = match self.session.source_of(from, self.stage.index) {
             Source::Scratch => None,
             Source::Stage(index) => self.done_stage(index)?.top.clone(),
@@ -623,286 +457,6 @@ impl StageRun {
         };
         Ok(self.session.lowers(top.as_ref())?)
     }
-
-    async fn run(&mut self, run: &Run) -> BuildResult<()> {
-        if let Some(security) = run.security.as_deref().filter(|text| *text != "sandbox") {
-            return Err(
-                Error::forbidden(format!("RUN --security={security} is not allowed")).into(),
-            );
-        }
-        let network = match run.network.as_deref() {
-            None | Some("default") => self.session.request.network_mode.clone(),
-            Some(name @ ("none" | "host")) => name.to_owned(),
-            Some(other) => {
-                return Err(Error::invalid(format!("invalid network mode: {other}")).into());
-            }
-        };
-        let (args, script) = self.command_of(run);
-        let arguments = self.argument_env();
-        let mut created_by = String::from("RUN ");
-        if !arguments.is_empty() {
-            created_by.push_str(&format!("|{} {} ", arguments.len(), arguments.join(" ")));
-        }
-        created_by.push_str(&args.join(" "));
-        let mounts = run
-            .mounts
-            .iter()
-            .map(|text| MountOptions::parse(&self.expand(text)?).map_err(Error::invalid))
-            .collect::<Result<Vec<_>>>()?;
-        let mut inputs = String::new();
-        for mount in mounts.iter().filter(|mount| mount.kind == MountType::Bind) {
-            inputs.push_str(self.mount_input(mount).await?.as_str());
-        }
-        let key = chained(
-            &self.built.key,
-            &[
-                "run",
-                &args.join("\0"),
-                &arguments.join("\0"),
-                &run.mounts.join("\0"),
-                script.as_deref().unwrap_or(""),
-                &inputs,
-                &network,
-            ],
-        );
-        if self.take_cached(&key, &created_by).await {
-            return Ok(());
-        }
-        let id = run::random_id()?;
-        let made = self.run_container(&id, args, script, mounts, network).await;
-        self.finish_step(&id, made, key, created_by).await
-    }
-
-    /// The arguments, and the script they run when the whole command is a here-document with an interpreter line.
-    fn command_of(&self, run: &Run) -> (Vec<String>, Option<String>) {
-        let config = &self.built.config.config;
-        let (Some(first), Command::Shell(text)) = (run.heredocs.first(), &run.command) else {
-            return (arguments_of(&run.command, config), None);
-        };
-        let is_whole = run.heredocs.len() == 1 && lexer::heredoc_of(text.trim()).is_some();
-        if is_whole && first.content.starts_with("#!") {
-            return (
-                vec![format!("/dev/pipes/{}", first.name)],
-                Some(first.content.clone()),
-            );
-        }
-        let script = match is_whole {
-            true => first.content.clone(),
-            false => run.heredocs.iter().fold(text.clone(), |text, heredoc| {
-                format!("{text}\n{}{}", heredoc.content, heredoc.name)
-            }),
-        };
-        (arguments_of(&Command::Shell(script), config), None)
-    }
-
-    /// What a bind mount shows, for the cache key.
-    async fn mount_input(&self, mount: &MountOptions) -> BuildResult<Digest> {
-        let lowers = match &mount.from {
-            None => vec![self.session.context.clone()],
-            Some(from) => self.tree(from).await?,
-        };
-        let source = mount.source.clone().unwrap_or_else(|| "/".to_owned());
-        blocking(move || {
-            let root = view_of(&lowers)?;
-            let selected = copy::select(&root, &[source])?;
-            copy::digest(&root, &selected, &PatternSet::default(), true)
-        })
-        .await
-    }
-
-    async fn run_container(
-        &self,
-        id: &str,
-        args: Vec<String>,
-        script: Option<String>,
-        options: Vec<MountOptions>,
-        network: String,
-    ) -> BuildResult<PathBuf> {
-        let config = &self.built.config.config;
-        let cwd = match config.working_dir.as_str() {
-            "" => "/".to_owned(),
-            path => path.to_owned(),
-        };
-        let mut mounts = StepMounts::new(self.session.builder.run_folder().join(id))?;
-        for mount in &options {
-            self.add_mount(&mut mounts, mount, &cwd).await?;
-        }
-        if let Some(script) = script {
-            mounts.file(&args[0], script.as_bytes(), 0o755, (0, 0))?;
-        }
-        let mut targets: Vec<String> = run::ALWAYS_MOUNTED
-            .iter()
-            .map(|path| (*path).to_owned())
-            .collect();
-        targets.extend(mounts.targets.iter().cloned());
-        let (session, top, user) = (
-            Arc::clone(&self.session),
-            self.built.top.clone(),
-            config.user.clone(),
-        );
-        let (account, stubs) = blocking(move || {
-            let view = session.view(top.as_ref())?;
-            Ok((
-                account::resolve(&view, &user)?,
-                run::stubs(&view, &targets)?,
-            ))
-        })
-        .await?;
-        let request = RunRequest {
-            step: self.step,
-            top: self.built.top.clone(),
-            env: self.environment(&mounts.env, &account.home),
-            args,
-            cwd,
-            account,
-            mounts: std::mem::take(&mut mounts.mounts),
-            network,
-            extra_hosts: self.session.request.extra_hosts.clone(),
-            shm_size: self.session.request.shm_size,
-            stubs,
-        };
-        let services = self.session.builder.run_services();
-        let result = run::run(
-            services,
-            id,
-            request,
-            &self.session.events,
-            &self.session.cancel,
-        )
-        .await;
-        // Views are unmounted only now that nothing uses them.
-        blocking(move || {
-            drop(mounts);
-            Ok(())
-        })
-        .await?;
-        result
-    }
-
-    async fn add_mount(
-        &self,
-        mounts: &mut StepMounts,
-        mount: &MountOptions,
-        cwd: &str,
-    ) -> BuildResult<()> {
-        match mount.kind {
-            MountType::Tmpfs => mounts.tmpfs(mount, cwd),
-            MountType::Cache => {
-                let builder = &self.session.builder;
-                mounts
-                    .cache(mount, cwd, &builder.cache_mounts(), builder.cache_locks())
-                    .await?;
-            }
-            MountType::Secret => {
-                let id = mount
-                    .id
-                    .clone()
-                    .or_else(|| mount.source.clone())
-                    .unwrap_or_default();
-                let value = self.session.request.secrets.get(&id);
-                mounts.secret(mount, value.map(Vec::as_slice))?;
-            }
-            MountType::Ssh if mount.required => {
-                return Err(
-                    Error::not_implemented("RUN --mount=type=ssh is not supported yet").into(),
-                );
-            }
-            // Not required: the command sees no agent.
-            MountType::Ssh => {}
-            MountType::Bind => {
-                let lowers = match &mount.from {
-                    None => vec![self.session.context.clone()],
-                    Some(from) => self.tree(from).await?,
-                };
-                mounts.bind(mount, cwd, &View { lowers })?;
-            }
-        }
-        Ok(())
-    }
-
-    fn environment(&self, secrets: &[String], home: &str) -> Vec<String> {
-        let mut env = self.built.config.config.env.clone();
-        let has = |env: &[String], name: &str| {
-            env.iter()
-                .any(|entry| entry.split('=').next() == Some(name))
-        };
-        let args = &self.session.request.build_args;
-        let proxies = PROXY_ARGUMENTS
-            .iter()
-            .filter_map(|name| Some(format!("{name}={}", args.get(*name)?.as_deref()?)));
-        let further: Vec<String> = self
-            .argument_env()
-            .into_iter()
-            .chain(proxies)
-            .chain(secrets.iter().cloned())
-            .chain([DEFAULT_PATH.to_owned(), format!("HOME={home}")])
-            .collect();
-        for entry in further {
-            let name = entry.split('=').next().unwrap_or("").to_owned();
-            if !has(&env, &name) {
-                env.push(entry);
-            }
-        }
-        env
-    }
-}
-
-/// Files to copy, from directories laid over each other.
-struct CopySource {
-    lowers: Vec<PathBuf>,
-    names: Vec<String>,
-    /// Holds what was made for this step only.
-    _folder: Option<tempfile::TempDir>,
-}
-
-struct CopyJob {
-    session: Arc<BuildSession>,
-    top: Option<Digest>,
-    source: CopySource,
-    destination: String,
-    is_dir: bool,
-    chown: Option<String>,
-    chmod: Option<Chmod>,
-    exclude: PatternSet,
-    parents: bool,
-    unpack: bool,
-    keep_owner: bool,
-}
-
-impl CopyJob {
-    fn digest(&self) -> Result<Digest> {
-        let root = view_of(&self.source.lowers)?;
-        let selected = copy::select(&root, &self.source.names)?;
-        copy::digest(&root, &selected, &self.exclude, self.keep_owner)
-    }
-
-    fn copy(self, snapshot: &str) -> Result<PathBuf> {
-        let from = view_of(&self.source.lowers)?;
-        let selected = copy::select(&from, &self.source.names)?;
-        let root = self.session.writable(snapshot, self.top.as_ref())?;
-        let owner = match &self.chown {
-            Some(text) => Some(account::resolve_owner(&root, text)?),
-            None if self.keep_owner || self.unpack => None,
-            None => Some((0, 0)),
-        };
-        copy::copy(
-            &from,
-            &selected,
-            &Target {
-                root: &root,
-                destination: self.destination,
-                is_dir: self.is_dir,
-                owner,
-                chmod: self.chmod,
-                exclude: &self.exclude,
-                parents: self.parents,
-                unpack: self.unpack,
-                cancel: &self.session.cancel,
-            },
-        )?;
-        drop(root);
-        self.session.builder.images().snapshots().upper(snapshot)
-    }
 }
 
 /// One root over directories, topmost first.
@@ -916,7 +470,7 @@ pub(crate) fn view_of(lowers: &[PathBuf]) -> Result<Root> {
     }
 }
 
-async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> BuildResult<T> {
     match tokio::task::spawn_blocking(work).await {

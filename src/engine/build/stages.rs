@@ -35,7 +35,7 @@ pub(crate) enum Source {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PlannedStage {
     pub(crate) index: usize,
-    /// The name, or the number.
+    /// The name, or `stage-<number>`.
     pub(crate) label: String,
     pub(crate) base: Source,
     pub(crate) platform: Option<Platform>,
@@ -146,7 +146,11 @@ pub(crate) fn plan(dockerfile: Dockerfile, options: &PlanOptions<'_>) -> Result<
         }
         let planned = PlannedStage {
             index,
-            label: stage.from.name.clone().unwrap_or_else(|| index.to_string()),
+            label: stage
+                .from
+                .name
+                .clone()
+                .unwrap_or_else(|| format!("stage-{index}")),
             base,
             platform,
             from: stage.from,

@@ -105,15 +105,7 @@ impl StepMounts {
     }
 
     pub(crate) fn secret(&mut self, options: &MountOptions, value: Option<&[u8]>) -> Result<()> {
-        let id = options
-            .id
-            .clone()
-            .or_else(|| options.source.clone())
-            .or_else(|| {
-                let target = options.target.as_deref()?;
-                Some(target.rsplit('/').next().unwrap_or(target).to_owned())
-            })
-            .unwrap_or_default();
+        let id = options.secret_id().unwrap_or_default();
         let Some(value) = value else {
             return match options.required {
                 true => Err(Error::invalid(format!("secret {id}: not found"))),

@@ -26,6 +26,8 @@ use crate::oci::runtime_spec::{RootfsSource, RootfsSpec};
 use crate::sys::rooted::{self, Root};
 
 const TOP: &str = "top";
+/// Marks a snapshot that is worth nothing to the next engine.
+const SCRATCH: &str = "scratch";
 
 /// Writable layers by container.
 pub(crate) struct Snapshots {
@@ -46,6 +48,11 @@ impl Snapshots {
         let mut tops = HashMap::new();
         for entry in fs::read_dir(&folder)? {
             let entry = entry?;
+            if entry.path().join(SCRATCH).exists() {
+                // A build step that an engine before this one did not finish.
+                rooted::remove_tree(&entry.path())?;
+                continue;
+            }
             let id = entry.file_name().to_string_lossy().into_owned();
             let top = fs::read_to_string(entry.path().join(TOP)).unwrap_or_default();
             tops.insert(id, Digest::parse(top.trim()).ok());
@@ -101,6 +108,14 @@ impl Snapshots {
             },
             readonly: false,
         })
+    }
+
+    /// As `prepare_on`, for a build step: an engine that starts removes it.
+    pub(crate) fn prepare_scratch(&self, id: &str, top: Option<&Digest>) -> Result<RootfsSpec> {
+        let path = self.path(id)?;
+        fs::create_dir_all(&path)?;
+        fs::write(path.join(SCRATCH), "")?;
+        self.prepare_on(id, top)
     }
 
     fn make(
