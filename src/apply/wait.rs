@@ -16,7 +16,7 @@ use crate::plan::{Condition, ContainerRef};
 use crate::progress::Event;
 
 /// How long a container without a healthcheck must have run to count as running.
-const SETTLE_TIME: Duration = Duration::from_millis(250);
+const SETTLE_TIME: Duration = Duration::from_millis(500);
 /// Events that a slow waiter may be behind before it has to look for itself.
 const BACKLOG: usize = 512;
 /// Lines of the log of a failed container that an error repeats.

@@ -203,6 +203,10 @@ fn unreachable(address: &str, error: bollard::errors::Error) -> ClientError {
             address: address.to_owned(),
             reason: format!("{reason}. Is the docker daemon running?"),
         },
+        ClientError::Broken(reason) => ClientError::Unreachable {
+            address: address.to_owned(),
+            reason,
+        },
         other => other,
     }
 }

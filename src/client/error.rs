@@ -2,6 +2,15 @@
 //! kind is added so that callers need not read them.
 
 use std::path::PathBuf;
+use std::sync::OnceLock;
+
+/// The address this process talks to: for messages only.
+static ADDRESS: OnceLock<String> = OnceLock::new();
+
+/// Remembers the address for messages. A process talks to one engine.
+pub(super) fn note_address(address: String) {
+    ADDRESS.get_or_init(|| address);
+}
 
 /// Why a call of the engine failed.
 #[derive(Debug, thiserror::Error)]
@@ -12,6 +21,11 @@ pub(crate) enum ClientError {
     /// Nobody answers at the engine's address.
     #[error("Cannot connect to the engine at {address}: {reason}")]
     Unreachable { address: String, reason: String },
+    /// The engine went away in the middle of a call.
+    #[error(
+        "the connection to the engine broke: {0} (run the command again: it goes on where it stopped)"
+    )]
+    Broken(String),
     /// The bundled engine could not be started.
     #[error("the bundled engine could not be started: {reason}\n(its log is {})", .log.display())]
     EngineStart { reason: String, log: PathBuf },
@@ -58,7 +72,9 @@ impl ClientError {
                 400 => Kind::Invalid,
                 _ => Kind::Other,
             },
-            ClientError::Unreachable { .. } | ClientError::EngineStart { .. } => Kind::Unreachable,
+            ClientError::Unreachable { .. }
+            | ClientError::Broken(_)
+            | ClientError::EngineStart { .. } => Kind::Unreachable,
             _ => Kind::Other,
         }
     }
@@ -109,10 +125,18 @@ impl From<bollard::errors::Error> for ClientError {
             Error::JsonDataError { .. } | Error::JsonSerdeError { .. } => {
                 ClientError::Protocol(error.to_string())
             }
-            other => ClientError::Unreachable {
-                address: "its socket".to_owned(),
-                reason: deepest(&other),
-            },
+            other => {
+                let reason = deepest(&other);
+                if reason.contains("refused") || reason.contains("No such file") {
+                    let address = ADDRESS.get().map_or("its address", String::as_str);
+                    ClientError::Unreachable {
+                        address: address.to_owned(),
+                        reason: format!("{reason}. Is the docker daemon running?"),
+                    }
+                } else {
+                    ClientError::Broken(reason)
+                }
+            }
         }
     }
 }

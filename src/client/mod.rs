@@ -33,6 +33,7 @@ pub(crate) struct Client {
 impl Client {
     /// Connects; starts the bundled engine when that is the choice and it does not run.
     pub(crate) async fn connect(choice: EngineChoice) -> Result<Client, ClientError> {
+        error::note_address(choice.address());
         let docker = connect::open(&choice).await?;
         Ok(Client {
             docker,

@@ -14,7 +14,7 @@ use crate::apply::{ApplyError, ApplyOptions, Execution};
 use crate::client::observe::ObserveScope;
 use crate::compose::model::{Project, Service};
 use crate::ops::ensure_images::{self, ImageChoices};
-use crate::ops::{Context, OpError, api_socket, checks, models};
+use crate::ops::{Context, OpError, api_socket, checks, models, no_effect};
 use crate::plan::config_hash::hex;
 use crate::plan::desired::{self, Desired};
 use crate::plan::reconcile::{ExtraWait, needs_limits};
@@ -123,7 +123,11 @@ pub(crate) async fn converge(
     if options.inherit_volumes && note_image_volumes(ctx, &mut desired, &observed, &plan).await? {
         plan = plan_with_consent(ctx, &desired, &observed, options, &coming)?;
     }
-    for warning in &plan.warnings {
+    for warning in plan
+        .warnings
+        .iter()
+        .chain(&no_effect::warnings(&desired.project, &plan))
+    {
         ctx.progress.warning(warning.clone());
     }
     checks::check(ctx, &desired, &observed, &plan).await?;

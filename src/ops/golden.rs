@@ -124,6 +124,11 @@ fn observed(before: &Project, choices: &Choices) -> Observed {
     }
     for service in before.services.values().filter(|s| s.provider.is_none()) {
         for number in 1..=u32::try_from(service.wanted_scale()).unwrap() {
+            let gone =
+                |words: &&[String]| words[0] == service.name && words[1] == number.to_string();
+            if choices.all("gone").iter().any(gone) {
+                continue;
+            }
             observed
                 .containers
                 .push(container(before, service, number, choices));
@@ -440,6 +445,7 @@ fn carrying_a_plan_out_leaves_nothing_to_do() {
             "stop",
             "restart",
             "interrupted",
+            "gone",
         ];
         if !case.is_dir() || calm.iter().any(|word| choices.has(word)) || plan(&case).is_err() {
             continue;

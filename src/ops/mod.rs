@@ -29,6 +29,7 @@ pub(crate) mod logs;
 pub(crate) mod ls;
 pub(crate) mod models;
 pub(crate) mod monitor;
+pub(crate) mod no_effect;
 pub(crate) mod pause;
 pub(crate) mod plan;
 pub(crate) mod port;

@@ -88,11 +88,6 @@ impl Planner<'_> {
             plan.surplus.push((*index, cause));
         }
         live.truncate(wanted);
-        let mut next = live
-            .iter()
-            .filter_map(|(index, _)| self.observed.containers[*index].number)
-            .max()
-            .unwrap_or(0);
         for (index, fate) in live {
             let container = &self.observed.containers[index];
             plan.recreated |= fate.is_replaced();
@@ -105,7 +100,10 @@ impl Planner<'_> {
             });
         }
         while plan.replicas.len() < wanted {
-            next += 1;
+            // Gaps are filled first.
+            let next = (1..)
+                .find(|n| plan.replicas.iter().all(|r| r.number != *n))
+                .unwrap_or(1);
             let text = if plan.replicas.is_empty() && next == 1 {
                 "no container yet".to_owned()
             } else {
