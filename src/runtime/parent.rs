@@ -192,6 +192,11 @@ fn mount_rootfs(source: &RootfsSource) -> io::Result<OwnedFd> {
             volatile,
         } => {
             let lowers: Vec<&Path> = lowers.iter().map(AsRef::as_ref).collect();
+            if *volatile {
+                // Left by the last volatile mount as a warning that its upper directory may miss writes, should the
+                // machine have crashed since. Who asked for this has nothing to lose.
+                let _ = std::fs::remove_dir_all(work.join("work/incompat"));
+            }
             mount::overlay(&lowers, upper, work, *volatile)
         }
         RootfsSource::Directory(folder) => {

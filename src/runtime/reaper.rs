@@ -27,6 +27,8 @@ pub(crate) fn fork_below(
     let forwarded: Vec<i32> = (1..=64).filter(|signal| !KEPT.contains(signal)).collect();
     process::block_signals(&forwarded)
         .map_err(|error| StartError::doing("blocking signals", &error))?;
+    // The program brings a name of its own.
+    privileges::set_name("hoist-init").map_err(|error| StartError::doing("naming init", &error))?;
     let cloned = clone::fork().map_err(|error| StartError::doing("starting below init", &error))?;
     match cloned {
         Cloned::Child => {

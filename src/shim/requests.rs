@@ -14,7 +14,7 @@ use crate::runtime::{join, limits, parent};
 use crate::shim::backlog::Backlog;
 use crate::shim::connection::Purpose;
 use crate::shim::container::Container;
-use crate::shim::leftovers::now_ns;
+use crate::shim::leftovers::{self, now_ns};
 use crate::shim::log_file::LogFile;
 use crate::shim::protocol::{
     AttachRequest, Call, CreateRequest, ExecRequest, Reply, Request, SOCKET_FILE, Started, Target,
@@ -70,6 +70,7 @@ impl Server {
             Ok(log) => log,
             Err(error) => return Reply::Failed(format!("open the log: {error}")),
         };
+        let state_dir = request.state_dir.clone();
         let made = Container::create(request).and_then(|container| {
             self.listener = Some(listen(&container.state_dir)?);
             Ok(container)
@@ -82,6 +83,7 @@ impl Server {
                 Reply::State(state)
             }
             Err(error) => {
+                let _ = leftovers::remove(&state_dir);
                 self.done = true;
                 Reply::Failed(format!("make the shim's state directory: {error}"))
             }

@@ -22,6 +22,8 @@ use crate::sys::{clone, privileges};
 pub(crate) const MAIN: u64 = 0;
 /// The most that an unlogged process may be ahead of its slowest client.
 const AHEAD_MAX_BYTES: usize = 256 << 10;
+/// Reads after the end of a process: as much as a pipe can hold. A child that stays behind may write for ever.
+const DRAIN_ROUNDS: u32 = 32;
 /// Shims go last when memory runs out: their containers would go with them.
 const OOM_SCORE: &str = "-998";
 
@@ -335,7 +337,11 @@ impl Server {
     /// Takes what the process has left in its pipes and lets the clients have it; then they are told the end.
     fn close_streams(&mut self, key: u64) {
         for stream in [1, 2] {
-            while self.pump(key, stream) {}
+            for _ in 0..DRAIN_ROUNDS {
+                if !self.pump(key, stream) {
+                    break;
+                }
+            }
         }
         if let Some(mut streams) = self.streams.remove(&key)
             && let Some(log) = &mut streams.log

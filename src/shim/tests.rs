@@ -187,6 +187,39 @@ async fn exec_joins_the_container_and_has_its_own_streams() {
 }
 
 #[tokio::test]
+async fn what_an_exec_leaves_behind_does_not_hold_its_end_up() {
+    let Some(container) = TestContainer::new("exec busybox sleep 1000") else {
+        return;
+    };
+    let shim = container.create().await;
+    shim.start().await.unwrap();
+    for script in ["busybox sleep 1000 & exit 6", "busybox yes & exit 6"] {
+        let spec = ExecSpec {
+            exec_id: script.to_owned(),
+            process: process(&["/bin/sh", "-c", script]),
+            attach: ALL_OUTPUT,
+        };
+        let mut exec = shim.exec(spec).await.unwrap();
+        let mut attached = exec.attached.take().unwrap();
+        while attached.output.next().await.is_some() {}
+        assert_eq!(exec.wait().await, 6);
+    }
+    shim.release().await.unwrap();
+    container.assert_nothing_left();
+}
+
+#[tokio::test]
+async fn a_container_starts_again_on_its_volatile_root() {
+    let Some(container) =
+        TestContainer::new("echo x >> /file; while read l; do echo $l; done < /file")
+    else {
+        return;
+    };
+    assert_eq!(container.run().await.stdout, "x\n");
+    assert_eq!(container.run().await.stdout, "x\nx\n");
+}
+
+#[tokio::test]
 async fn a_terminal_has_a_size_and_is_the_console() {
     let Some(mut container) = TestContainer::new(&with_busybox(
         "stty size; tty; test -c /dev/console && echo console; read x; stty size; echo got $x",

@@ -194,20 +194,20 @@ fn docker_images_build_save_load(w: &World) {
 fn docker_cp_diff_commit(w: &World) {
     let Some(docker) = Docker::new(w) else { return };
     w.file("note", "note\n");
-    docker.ok(&["run", "-d", "--name", "c", &w.image, "sleep", "1000"]);
-    docker.ok(&["cp", "note", "c:/tmp/note"]);
-    docker.ok(&["cp", "c:/tmp/note", "back"]);
+    docker.ok(&["run", "-d", "--name", "box", &w.image, "sleep", "1000"]);
+    docker.ok(&["cp", "note", "box:/tmp/note"]);
+    docker.ok(&["cp", "box:/tmp/note", "back"]);
     assert_eq!(
         std::fs::read_to_string(w.folder.join("back")).unwrap(),
         "note\n"
     );
-    assert!(docker.ok(&["diff", "c"]).contains("A /tmp/note"));
-    docker.ok(&["commit", "c", "committed:1"]);
+    assert!(docker.ok(&["diff", "box"]).contains("A /tmp/note"));
+    docker.ok(&["commit", "box", "committed:1"]);
     assert_eq!(
         docker.ok(&["run", "--rm", "committed:1", "cat", "/tmp/note"]),
         "note"
     );
-    docker.ok(&["rm", "-f", "c"]);
+    docker.ok(&["rm", "-f", "box"]);
     docker.ok(&["rmi", "committed:1"]);
 }
 
@@ -216,13 +216,13 @@ fn docker_tells_of_its_engine(w: &World) {
     docker.ok(&["version"]);
     docker.ok(&["info"]);
     docker.ok(&["system", "df"]);
-    docker.ok(&["run", "-d", "--name", "c", &w.image, "sleep", "1000"]);
+    docker.ok(&["run", "-d", "--name", "box", &w.image, "sleep", "1000"]);
     assert!(
         docker
             .ok(&["stats", "--no-stream", "--format", "{{.Name}}"])
             .contains('c')
     );
-    docker.ok(&["rm", "-f", "c"]);
+    docker.ok(&["rm", "-f", "box"]);
     docker.ok(&["container", "prune", "-f"]);
 }
 

@@ -140,7 +140,7 @@ pub(crate) fn is_test_file(path: &str) -> bool {
     let stem = path.trim_end_matches(".rs");
     !path.starts_with("src/")
         || path.contains("/tests/")
-        || ["/tests", "/testing", "_test", "_tests"]
+        || ["/tests", "/testing", "/golden", "_test", "_tests"]
             .iter()
             .any(|end| stem.ends_with(end))
 }

@@ -74,7 +74,7 @@ impl Api {
 
     /// What is there, or nothing where the engine says 404.
     pub(crate) fn find(&self, path: &str) -> Option<Value> {
-        let reply = self.request("GET", path, "application/json", b"").unwrap();
+        let reply = self.request("GET", path, "application/json", b"").ok()?;
         (reply.status < 300).then(|| reply.json())
     }
 
@@ -116,29 +116,39 @@ impl Api {
         );
     }
 
-    pub(crate) fn containers(&self, project: &str) -> Vec<Value> {
-        let filters = escape(
-            &json!({"label": [format!("com.docker.compose.project={project}")]}).to_string(),
+    /// What carries the project's label; nothing where the engine does not answer, which is no place to fail at.
+    fn labelled(&self, path: &str, project: &str) -> Value {
+        let label = format!("com.docker.compose.project={project}");
+        let filters = escape(&json!({"label": [label]}).to_string());
+        let reply = self.request(
+            "GET",
+            &format!("{path}filters={filters}"),
+            "application/json",
+            b"",
         );
-        let list = self.get(&format!("/containers/json?all=1&filters={filters}"));
-        list.as_array().cloned().unwrap_or_default()
+        reply
+            .ok()
+            .filter(|reply| reply.status < 300)
+            .map(|reply| reply.json())
+            .unwrap_or_default()
+    }
+
+    pub(crate) fn containers(&self, project: &str) -> Vec<Value> {
+        self.labelled("/containers/json?all=1&", project)
+            .as_array()
+            .cloned()
+            .unwrap_or_default()
     }
 
     pub(crate) fn networks(&self, project: &str) -> Vec<Value> {
-        let filters = escape(
-            &json!({"label": [format!("com.docker.compose.project={project}")]}).to_string(),
-        );
-        self.get(&format!("/networks?filters={filters}"))
+        self.labelled("/networks?", project)
             .as_array()
             .cloned()
             .unwrap_or_default()
     }
 
     pub(crate) fn volumes(&self, project: &str) -> Vec<Value> {
-        let filters = escape(
-            &json!({"label": [format!("com.docker.compose.project={project}")]}).to_string(),
-        );
-        self.get(&format!("/volumes?filters={filters}"))["Volumes"]
+        self.labelled("/volumes?", project)["Volumes"]
             .as_array()
             .cloned()
             .unwrap_or_default()
