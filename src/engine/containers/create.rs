@@ -13,7 +13,9 @@ use crate::engine::containers::config::{
 };
 use crate::engine::containers::mounts::{self, MountPoint, MountSource};
 use crate::engine::containers::record::{Record, RunState, now_rfc3339, save_record};
-use crate::engine::containers::{Containers, Deps, merge, names, network, spec, validate};
+use crate::engine::containers::{
+    Container, Containers, Deps, merge, names, network, spec, validate,
+};
 use crate::engine::images::Image;
 use crate::engine::volumes::VolumeConfig;
 
@@ -119,11 +121,18 @@ fn resolve_shared(deps: &Deps, host: &mut HostConfig) -> Result<()> {
         &mut host.pid_mode,
     ] {
         if let SharedWith::Container(target) = shared_with(mode) {
-            let id = deps.get(target)?.id.clone();
+            let id = other_container(deps, target)?.id.clone();
             *mode = format!("container:{id}");
         }
     }
     Ok(())
+}
+
+/// A container that the request refers to. A missing one is a bad request: clients take "not found" for the
+/// image and pull it.
+fn other_container(deps: &Deps, name: &str) -> Result<Arc<Container>> {
+    deps.get(name)
+        .map_err(|error| Error::invalid(error.message))
 }
 
 fn check_networks(request: &CreateRequest) -> Result<IndexMap<String, EndpointSettings>> {
@@ -162,7 +171,7 @@ fn inherit_volumes(deps: &Deps, host: &HostConfig, points: &mut Vec<MountPoint>)
                 "invalid mode for volumes-from: {mode}"
             )));
         }
-        let other = deps.get(name)?.view();
+        let other = other_container(deps, name)?.view();
         for inherited in &other.record.mounts {
             let kept = matches!(
                 inherited.source,
@@ -224,7 +233,10 @@ fn make_parts(deps: &Deps, record: &mut Record, image: &Image) -> Result<()> {
     for point in &mut record.mounts {
         make_mount(deps, &id, point)?;
     }
-    deps.images.snapshots().prepare(&record.id, image)?;
+    deps.images
+        .snapshots()
+        .prepare(&record.id, image)
+        .map_err(|error| error.context("make the container's file system"))?;
     save_record(&deps.paths, record)
 }
 

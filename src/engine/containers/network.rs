@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use crate::engine::base::{Error, Result};
+use crate::engine::containers::Deps;
 use crate::engine::containers::config::{EndpointSettings, SharedWith, shared_with};
 use crate::engine::containers::record::Record;
 use crate::engine::containers::validate::{parse_host_ports, parse_port};
@@ -142,6 +143,56 @@ pub(crate) fn port_requests(record: &Record) -> Result<Vec<PortRequest>> {
         }
     }
     Ok(requests)
+}
+
+/// The variables by which a container on the default bridge finds those it is linked to, as Docker sets them.
+pub(crate) fn link_environment(deps: &Deps, record: &Record) -> Vec<String> {
+    let mut env = Vec::new();
+    if record.host.network_mode != "bridge" {
+        return env;
+    }
+    for link in record.host.links.iter().flatten() {
+        let (name, alias) = link.split_once(':').unwrap_or((link, link));
+        let alias = alias.rsplit('/').next().unwrap_or(alias);
+        let Ok(other) = deps.get(name) else { continue };
+        let other = other.view();
+        let address = other
+            .network
+            .endpoints
+            .iter()
+            .find(|endpoint| endpoint.network_name == "bridge")
+            .and_then(|endpoint| endpoint.ipv4);
+        let Some((address, _)) = address else {
+            continue;
+        };
+        let prefix = alias.replace('-', "_").to_uppercase();
+        env.push(format!("{prefix}_NAME=/{}/{alias}", record.name));
+        let mut ports: Vec<(u16, &str)> = other
+            .record
+            .config
+            .exposed_ports
+            .keys()
+            .filter_map(|port| parse_port(port).ok())
+            .collect();
+        ports.sort_unstable();
+        if let Some((port, protocol)) = ports.first() {
+            env.push(format!("{prefix}_PORT={protocol}://{address}:{port}"));
+        }
+        for (port, protocol) in ports {
+            let key = format!("{prefix}_PORT_{port}_{}", protocol.to_uppercase());
+            env.push(format!("{key}={protocol}://{address}:{port}"));
+            env.push(format!("{key}_ADDR={address}"));
+            env.push(format!("{key}_PORT={port}"));
+            env.push(format!("{key}_PROTO={protocol}"));
+        }
+        for variable in &other.record.config.env {
+            let is_path = variable.starts_with("PATH=") || variable.starts_with("HOME=");
+            if !is_path && variable.contains('=') {
+                env.push(format!("{prefix}_ENV_{variable}"));
+            }
+        }
+    }
+    env
 }
 
 fn parse_protocol(text: &str) -> Protocol {

@@ -56,6 +56,8 @@ pub(crate) struct Inputs {
     /// Numbers of the block devices that limits name, by path.
     pub(crate) block_devices: BTreeMap<String, (u32, u32)>,
     pub(crate) cgroup_parent: String,
+    /// Of links; the container's own variables win.
+    pub(crate) link_env: Vec<String>,
 }
 
 /// The spec of a container.
@@ -161,6 +163,9 @@ fn environment(record: &Record, inputs: &Inputs) -> Vec<String> {
         default("TERM=xterm".to_owned());
     }
     default(format!("HOME={}", inputs.user.home));
+    for entry in &inputs.link_env {
+        default(entry.clone());
+    }
     // A name without a value asks for the variable to be absent.
     env.extend(
         config
@@ -355,6 +360,7 @@ pub(crate) mod tests {
             devices: Vec::new(),
             block_devices: BTreeMap::new(),
             cgroup_parent: "hoist".to_owned(),
+            link_env: Vec::new(),
         }
     }
 

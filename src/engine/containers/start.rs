@@ -285,6 +285,7 @@ fn prepare_parts(
         devices,
         block_devices,
         cgroup_parent,
+        link_env: network::link_environment(deps, record),
     };
     Ok((spec::build(record, inputs)?, network))
 }
