@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::oci::runtime_spec::{
     BindMount, ConsoleSize, MountKind, MountSpec, Namespace, ReadonlyBind, Rlimit, RootfsSource,
-    TmpfsMount,
+    TmpfsMount, default_masked_paths, default_readonly_paths,
 };
 use crate::shim::client::{AttachOptions, ExecSpec, Reconnected, Shim, StartErrorKind, Target};
 use crate::shim::test_container::{ALL_OUTPUT, TestContainer, process};
@@ -76,6 +76,26 @@ async fn the_root_is_the_containers_and_the_devices_are_there() {
         "{outcome:?}"
     );
     assert!(container.path("upper/tmp/m").exists());
+}
+
+#[tokio::test]
+async fn every_masked_and_readonly_path_that_exists_is_covered() {
+    let masked = default_masked_paths().join(" ");
+    let readonly = default_readonly_paths().join(" ");
+    let Some(container) = TestContainer::new(&with_busybox(&format!(
+        "for p in {masked}; do [ ! -e $p ] || grep -q \" $p \" /proc/self/mountinfo || echo open $p; \
+           [ ! -d $p ] || [ -z \"$(ls -A $p)\" ] || echo shown $p; \
+           [ ! -f $p ] || echo file $p; done; \
+         for p in {readonly}; do [ ! -e $p ] || grep -q \" $p ro,\" /proc/self/mountinfo || echo writable $p; done; \
+         grep -E 'Cap(Inh|Amb)|NoNewPrivs' /proc/self/status; ls /proc/1/fd; \
+         grep -c ' / / ' /proc/self/mountinfo; grep -E 'shared|master' /proc/self/mountinfo | wc -l"
+    ))) else {
+        return;
+    };
+    let outcome = container.run().await;
+    let expected =
+        "CapInh:\t0000000000000000\nCapAmb:\t0000000000000000\nNoNewPrivs:\t0\n0\n1\n2\n1\n0\n";
+    assert_eq!(outcome.stdout, expected, "{outcome:?}");
 }
 
 #[tokio::test]

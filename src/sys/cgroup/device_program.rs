@@ -38,6 +38,9 @@ pub(crate) fn v1_line(rule: &DeviceAccess) -> String {
     )
 }
 
+/// Instructions that answer: set the result, return.
+const DECISION_LENGTH: usize = 2;
+
 /// One eBPF instruction (`linux/bpf.h`, struct bpf_insn).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(C)]
@@ -73,7 +76,13 @@ fn assemble(rules: &[DeviceAccess]) -> Vec<Instruction> {
         load_word(5, 8),
     ];
     for rule in rules.iter().rev() {
-        program.extend(rule_block(rule));
+        let block = rule_block(rule);
+        let decides_all = block.len() == DECISION_LENGTH;
+        program.extend(block);
+        if decides_all {
+            // The kernel refuses a program with instructions that are never reached.
+            return program;
+        }
     }
     program.push(Instruction::new(0xb7, 0, 0, 0, 0));
     program.push(Instruction::new(0x95, 0, 0, 0, 0));
