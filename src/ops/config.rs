@@ -43,6 +43,8 @@ pub(crate) struct ConfigOptions<'a> {
     pub(crate) services: Vec<String>,
     /// Keep networks, volumes and the like that no service uses.
     pub(crate) all_resources: bool,
+    /// Check only: the text is not wanted.
+    pub(crate) quiet: bool,
     /// Between the project's name and a service's in names of images.
     pub(crate) separator: &'static str,
 }
@@ -79,16 +81,17 @@ pub(crate) fn run(mut options: ConfigOptions<'_>) -> Result<Shown, OpError> {
                 check_container_names(&loaded)?;
             }
             match format {
+                _ if options.quiet => String::new(),
                 Format::Yaml => render::yaml(&loaded.project),
                 Format::Json => render::strict_json(&loaded.project).map_err(OpError::failed)?,
             }
         }
         view => list_view(&mut loaded.project, view, options.separator)?,
     };
-    Ok(Shown {
-        text,
-        warnings: loaded.warnings,
-    })
+    let warnings = std::mem::take(&mut loaded.warnings);
+    // The process ends after this: giving a large tree back piece by piece would only take time.
+    std::mem::forget(loaded);
+    Ok(Shown { text, warnings })
 }
 
 fn select(loaded: &mut Loaded, options: &ConfigOptions<'_>) -> Result<(), OpError> {

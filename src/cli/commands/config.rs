@@ -85,6 +85,7 @@ pub(crate) fn run(session: &Session, args: Args) -> Outcome {
         view,
         services: args.service_names,
         all_resources: session.globals.all_resources,
+        quiet: args.quiet,
         separator: if session.globals.compatibility {
             "_"
         } else {
