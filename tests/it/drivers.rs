@@ -220,7 +220,7 @@ fn docker_tells_of_its_engine(w: &World) {
     assert!(
         docker
             .ok(&["stats", "--no-stream", "--format", "{{.Name}}"])
-            .contains('c')
+            .contains("box")
     );
     docker.ok(&["rm", "-f", "box"]);
     docker.ok(&["container", "prune", "-f"]);

@@ -126,13 +126,31 @@ pub(crate) struct HistoryEntry {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub(crate) struct RegistryAuth {
+    #[serde(deserialize_with = "empty_for_null")]
     pub(crate) username: String,
+    #[serde(deserialize_with = "empty_for_null")]
     pub(crate) password: String,
     /// base64 of `user:password`, used when both above are empty.
+    #[serde(deserialize_with = "empty_for_null")]
     pub(crate) auth: String,
+    #[serde(deserialize_with = "empty_for_null")]
     pub(crate) serveraddress: String,
+    #[serde(deserialize_with = "empty_for_null")]
     pub(crate) identitytoken: String,
+    #[serde(deserialize_with = "empty_for_null")]
     pub(crate) registrytoken: String,
+}
+
+/// Some clients write null for what they do not have.
+fn empty_for_null<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+#[test]
+fn credentials_may_be_null() {
+    let auth: RegistryAuth =
+        serde_json::from_str(r#"{"username": null, "password": "p"}"#).unwrap();
+    assert_eq!((auth.username.as_str(), auth.password.as_str()), ("", "p"));
 }
 
 /// What a container's writable layer changed.
