@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::compose::error::{Finding, finding_json, render_finding};
 use crate::compose::model::{PortConfig, Project, Service};
 use crate::compose::options::Loaded;
-use crate::compose::provenance::span_at;
+use crate::compose::provenance::{field_name, span_at};
 use crate::compose::source::{Sources, Span};
 
 /// One piece of advice.
@@ -90,7 +90,7 @@ impl Advisor<'_> {
     fn advise(&mut self, code: &'static str, path: &[&str], message: String, help: &str) {
         let finding = Finding::new(message)
             .at(span_at(&self.loaded.provenance.root, path))
-            .field_text(path.join("."))
+            .field_text(field_name(path))
             .label(code)
             .help(help);
         self.found.push(Advice { code, finding });

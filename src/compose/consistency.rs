@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use crate::compose::error::{Faults, Finding, did_you_mean};
 use crate::compose::model::{BuildConfig, Deploy, Project, Service};
 use crate::compose::node::Node;
-use crate::compose::provenance::span_at;
+use crate::compose::provenance::{field_name, span_at};
 
 /// Checks the enabled services of a project; `root` tells where things stand in the files.
 ///
@@ -53,7 +53,7 @@ impl<'a> Check<'a> {
     fn report(&mut self, path: &[&str], message: impl Into<String>) {
         let finding = Finding::new(message)
             .at(span_at(self.root, path))
-            .field_text(path.join("."));
+            .field_text(field_name(path));
         self.findings.push(finding);
     }
 

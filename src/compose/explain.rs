@@ -163,7 +163,7 @@ fn field(options: &LoadOptions<'_>, name: &str) -> Result<Explanation, LoadError
                     Layer {
                         origin: at.file,
                         line: at.line,
-                        value: go_text(node),
+                        value: shown(node, name),
                         wins: false,
                     },
                 ));
@@ -184,13 +184,22 @@ fn field(options: &LoadOptions<'_>, name: &str) -> Result<Explanation, LoadError
             Layer {
                 origin: "default".to_owned(),
                 line: 0,
-                value: go_text(node),
+                value: shown(node, name),
                 wins: true,
             },
         ));
     }
-    let value = go_text(node);
+    let value = shown(node, name);
     Ok(explanation(name, Some(value), layers, node.span))
+}
+
+/// The value as people read it: of a `KEY=VALUE` entry, what follows the key.
+fn shown(node: &Node, field: &str) -> String {
+    let text = go_text(node);
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() && field.ends_with(key) => value.to_owned(),
+        _ => text,
+    }
 }
 
 fn explanation(

@@ -31,6 +31,22 @@ pub(crate) fn span_at(root: &Node, path: &[&str]) -> Span {
     span
 }
 
+/// Keys as a field is written: `services.web.ports[0]`.
+pub(crate) fn field_name(path: &[&str]) -> String {
+    let mut name = String::new();
+    for part in path {
+        if !name.is_empty() && part.bytes().all(|b| b.is_ascii_digit()) {
+            name.push_str(&format!("[{part}]"));
+        } else {
+            if !name.is_empty() {
+                name.push('.');
+            }
+            name.push_str(part);
+        }
+    }
+    name
+}
+
 /// The place of a dotted field. Keys may hold dots themselves: the longest key that fits is taken.
 pub(crate) fn span_of(root: &Node, field: &str) -> Span {
     let mut node = root;
