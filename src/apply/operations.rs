@@ -106,20 +106,36 @@ impl Inner {
                 self.report(self.resource(container), "Unpausing", "Unpaused", call)
                     .await
             }
-            Operation::UpdateContainer { service, container } => {
+            Operation::UpdateContainer {
+                service,
+                number,
+                container,
+            } => {
                 let address = self.address(container);
-                let service = &self.desired.project.services[service];
                 let working = Event::working(self.resource(container), "Updating").detail(cause);
                 self.progress.send(working);
-                let done = self.client.update_container(&address, service).await;
-                self.finish(
-                    self.resource(container),
-                    "Updated",
-                    done.map_err(ApplyError::from),
-                )
+                let done = self.update(service, *number, &address).await;
+                self.finish(self.resource(container), "Updated", done)
             }
             _ => Ok(()),
         }
+    }
+
+    async fn update(&self, service: &str, number: u32, address: &str) -> Result<(), ApplyError> {
+        let declared = &self.desired.project.services[service];
+        self.client.update_container(address, declared).await?;
+        if self.client.is_bundled() {
+            let ids = self.state().service_ids.clone();
+            let (resolved, _) = config_hash::with_container_references(declared, &ids);
+            let options = BodyOptions {
+                number,
+                ..BodyOptions::default()
+            };
+            self.client
+                .update_live(&self.desired, &resolved, address, &options)
+                .await?;
+        }
+        Ok(())
     }
 
     /// Networks, volumes and images.

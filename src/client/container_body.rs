@@ -107,7 +107,11 @@ fn environment(service: &Service, below: &[(String, String)]) -> Vec<String> {
     variables
 }
 
-fn labels(desired: &Desired, service: &Service, options: &BodyOptions) -> HashMap<String, String> {
+pub(super) fn labels(
+    desired: &Desired,
+    service: &Service,
+    options: &BodyOptions,
+) -> HashMap<String, String> {
     let project = &desired.project;
     let mut all: HashMap<String, String> = service.labels.clone().into_iter().collect();
     let mut set = |name: &str, value: String| {
@@ -175,7 +179,7 @@ fn labels(desired: &Desired, service: &Service, options: &BodyOptions) -> HashMa
     all
 }
 
-fn healthcheck(service: &Service) -> Result<Option<HealthConfig>, ClientError> {
+pub(super) fn healthcheck(service: &Service) -> Result<Option<HealthConfig>, ClientError> {
     let Some(check) = &service.healthcheck else {
         return Ok(None);
     };

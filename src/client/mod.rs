@@ -9,6 +9,7 @@ pub(crate) mod context_tar;
 pub(crate) mod error;
 pub(crate) mod files;
 pub(crate) mod images;
+mod live;
 mod mounts;
 pub(crate) mod observe;
 pub(crate) mod operations;

@@ -160,6 +160,7 @@ fn plan_with_consent(
             ignore_orphans: ctx.ignore_orphans,
             volumes_accepted: accepted.clone(),
             volumes_declined: declined.clone(),
+            live: ctx.client.is_bundled(),
             images: coming.to_vec(),
             waits: options.waits.clone(),
             locate: &locate,

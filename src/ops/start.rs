@@ -74,6 +74,7 @@ async fn start(ctx: &Context, options: &StartOptions) -> Result<(), OpError> {
             ignore_orphans: true,
             volumes_accepted: Default::default(),
             volumes_declined: Default::default(),
+            live: false,
             images: Vec::new(),
             waits: Vec::new(),
             locate: &locate,

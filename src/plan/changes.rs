@@ -17,7 +17,9 @@ pub(crate) struct Change {
 pub(crate) enum Reach {
     /// Only hoist reads it: the container stays as it is.
     Nothing,
-    /// The engine can change it while the container runs.
+    /// Hoist's own engine can change it while the container runs.
+    Live,
+    /// Every engine can change it while the container runs.
     Update,
     /// It needs a new container.
     Recreate,
@@ -73,6 +75,8 @@ impl Change {
         };
         if below(READ_BY_TOOLS) {
             Reach::Nothing
+        } else if below(&["healthcheck"]) {
+            Reach::Live
         } else if below(CHANGED_IN_PLACE) {
             Reach::Update
         } else {

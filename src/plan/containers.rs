@@ -151,14 +151,34 @@ impl Planner<'_> {
         }
         let drift = self
             .image_changed(service, container)
-            .or_else(|| self.contents_changed(service, container))
             .or_else(|| self.network_missing(service, container))
             .or_else(|| self.volume_missing(service, container));
-        match (drift, configuration) {
+        if let Some(cause) = drift {
+            return Fate::Recreate(cause);
+        }
+        match (self.contents_changed(service, container), configuration) {
+            (Some(cause), _) if self.takes_contents_live(service, container) => Fate::Update(cause),
             (Some(cause), _) => Fate::Recreate(cause),
             (None, Some(fate)) => fate,
             (None, None) => Fate::Keep,
         }
+    }
+
+    /// New contents can be put into the running container: none of them is a mounted file, which
+    /// keeps showing the old one.
+    fn takes_contents_live(&self, service: &Service, container: &ObservedContainer) -> bool {
+        let project = &self.desired.project;
+        let configs = service
+            .configs
+            .iter()
+            .filter_map(|r| project.configs.get(&r.source));
+        let secrets = service
+            .secrets
+            .iter()
+            .filter_map(|r| project.secrets.get(&r.source));
+        self.options.live
+            && container.is_running()
+            && configs.chain(secrets).all(|object| object.file.is_empty())
     }
 
     /// A service whose namespaces or volumes it uses is made anew.
@@ -216,19 +236,20 @@ impl Planner<'_> {
                 short(&config_hash::hash(&new)),
             )));
         };
-        match worst.reach() {
+        let has_live = changes.iter().any(|c| c.reach() == Reach::Live);
+        let reach = match worst.reach() {
+            Reach::Live | Reach::Update if has_live && !self.options.live => Reach::Recreate,
+            reach => reach,
+        };
+        let cause = self.change_cause(&prefix, worst, &changes, worst.reach());
+        match reach {
             Reach::Nothing => None,
-            Reach::Recreate => Some(Fate::Recreate(self.change_cause(
-                &prefix,
-                worst,
-                &changes,
-                Reach::Recreate,
-            ))),
-            Reach::Update => self.limits_fate(
-                &resolved,
-                container,
-                self.change_cause(&prefix, worst, &changes, Reach::Update),
-            ),
+            Reach::Recreate => Some(Fate::Recreate(cause)),
+            Reach::Live => Some(Fate::Update(cause)),
+            Reach::Update => match self.limits_fate(&resolved, container, cause.clone()) {
+                None if has_live => Some(Fate::Update(cause)),
+                other => other,
+            },
         }
     }
 
@@ -438,13 +459,7 @@ impl Planner<'_> {
         let final_name = self.desired.container_name(service, replica.number);
         match &replica.fate {
             Fate::Keep => self.keep(service, replica, &final_name),
-            Fate::Update(cause) => {
-                let update = Operation::UpdateContainer {
-                    service: service.name.clone(),
-                    container: replica.reference.clone(),
-                };
-                self.plan.add(update, cause.clone(), &[]);
-            }
+            Fate::Update(cause) => self.update(service, replica, cause),
             Fate::Create(cause) => {
                 let node = self.create(
                     service,
@@ -496,6 +511,25 @@ impl Planner<'_> {
                 );
             }
         }
+    }
+
+    /// Changes a container in place, its contents first where they changed.
+    fn update(&mut self, service: &Service, replica: &Replica, cause: &Cause) {
+        let mut before = Vec::new();
+        let live = replica.live.map(|index| self.container(index));
+        if live.is_some_and(|container| self.contents_changed(service, container).is_some()) {
+            let upload = Operation::UploadFiles {
+                service: service.name.clone(),
+                container: replica.reference.clone(),
+            };
+            before.push(self.plan.add(upload, cause.clone(), &[]));
+        }
+        let update = Operation::UpdateContainer {
+            service: service.name.clone(),
+            number: replica.number,
+            container: replica.reference.clone(),
+        };
+        self.plan.add(update, cause.clone(), &before);
     }
 
     /// A container that stays; one that an interrupted replacement left under a temporary name

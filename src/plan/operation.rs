@@ -138,9 +138,11 @@ pub(crate) enum Operation {
         container: ContainerRef,
         name: String,
     },
-    /// Changes restart policy and limits of a container in place.
+    /// Changes restart policy and limits of a container in place; on hoist's own engine its
+    /// healthcheck and labels too.
     UpdateContainer {
         service: String,
+        number: u32,
         container: ContainerRef,
     },
     RemoveContainer {

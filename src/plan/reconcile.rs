@@ -60,6 +60,8 @@ pub(crate) struct ReconcileOptions<'a> {
     /// Volumes (by key) that may be made anew, and those that must stay.
     pub(crate) volumes_accepted: BTreeSet<String>,
     pub(crate) volumes_declined: BTreeSet<String>,
+    /// The engine changes healthchecks, labels and contents of running containers.
+    pub(crate) live: bool,
     /// Pulls and builds that come before, in a plan that is only shown.
     pub(crate) images: Vec<Operation>,
     /// Conditions to wait for besides those between the services.
