@@ -223,7 +223,7 @@ impl Foreground<'_> {
         let mut works = Works {
             starting: Some(Box::pin(up::start(self.ctx, prepared))),
             ending: None,
-            watching: self.attached.watch.then(|| self.watch_files()),
+            watching: None,
             wish: None,
         };
         let mut followed = true;
@@ -241,6 +241,10 @@ impl Foreground<'_> {
                 },
                 started = work(&mut works.starting) => {
                     works.starting = None;
+                    // What is saved from now on can be copied: the containers are there.
+                    if started.is_ok() && self.attached.watch {
+                        works.watching = Some(self.watch_files());
+                    }
                     self.failed_with(started, &mut works, prepared);
                 }
                 ended = work(&mut works.ending) => {

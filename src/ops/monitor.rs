@@ -26,6 +26,8 @@ use crate::ops::{Context, OpError};
 /// How long the last output of a container that has ended is waited for.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 const CHANNEL_EVENTS: usize = 256;
+/// How much later than the first output a start may be told.
+const START_SLACK_NANO: i64 = 500_000_000;
 
 /// Something a follower wants to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -147,6 +149,10 @@ struct Followed {
     open: bool,
     /// It has ended with this code; told when its output has ended too.
     ended: Option<(i64, bool)>,
+    /// It has started again (nanoseconds since 1970) before the output of its last life ended.
+    again: Option<i64>,
+    /// When its last life ended; 0: none was seen.
+    last_end: i64,
 }
 
 /// What the tasks that read say to the one that decides.
@@ -209,6 +215,8 @@ impl Follower {
                     alive,
                     open: false,
                     ended: None,
+                    again: None,
+                    last_end: 0,
                 },
             );
         }
@@ -324,7 +332,9 @@ impl Follower {
                 {
                     return false;
                 }
-                self.tell_end(&id).await
+                let told = self.tell_end(&id).await;
+                self.begin_again(&id);
+                told
             }
             Signal::Late(id) => {
                 if let Some(followed) = self.followed.get_mut(&id)
@@ -332,7 +342,9 @@ impl Follower {
                 {
                     followed.open = false;
                 }
-                self.tell_end(&id).await
+                let told = self.tell_end(&id).await;
+                self.begin_again(&id);
+                told
             }
         }
     }
@@ -370,26 +382,27 @@ impl Follower {
     }
 
     async fn started(&mut self, event: &EngineEvent) -> bool {
-        let known = self.followed.get_mut(&event.id);
-        let is_new = known.is_none();
-        if let Some(followed) = known {
-            followed.alive = true;
-            followed.ended = None;
-            if followed.open {
-                return true;
+        let is_new = match self.followed.get_mut(&event.id) {
+            Some(followed) => {
+                followed.alive = true;
+                if followed.open && followed.ended.is_some() {
+                    // First the last words and the end of the life before.
+                    followed.again = Some(followed.last_end);
+                    return true;
+                }
+                if followed.open {
+                    return true;
+                }
+                false
             }
-        }
+            None => true,
+        };
         let row = match self.followed.get(&event.id) {
             Some(followed) => followed.row.clone(),
             None => row_of(event),
         };
-        if row.is_one_off() || !self.shown.wants(&row) {
-            if is_new && !row.is_one_off() {
-                return true;
-            }
-            if is_new {
-                return true;
-            }
+        if is_new && (row.is_one_off() || !self.shown.wants(&row)) {
+            return true;
         }
         let container = row.short_name();
         if is_new {
@@ -400,33 +413,57 @@ impl Follower {
                     alive: true,
                     open: false,
                     ended: None,
+                    again: None,
+                    last_end: 0,
                 },
             );
         }
         if !self.shown.wants(&row) {
             return true;
         }
+        // A process may write before its start is told: what counts is the end of the life before.
+        let from = match self.followed.get(&event.id) {
+            Some(followed) if followed.last_end > 0 => followed.last_end,
+            _ if is_new => 0,
+            _ => event.time_nano - START_SLACK_NANO,
+        };
+        self.read_since(&event.id, from);
+        !is_new || self.send(MonitorEvent::Started { container }).await
+    }
+
+    /// Follows the log of a container from one of its starts on.
+    fn read_since(&mut self, id: &str, from: i64) {
         let request = LogOptions {
             follow: true,
-            since: event.time_nano.div_euclid(1_000_000_000),
+            since: from.div_euclid(1_000_000_000),
             until: 0,
             tail: "all".to_owned(),
             timestamps: true,
         };
-        let from = event.time_nano;
         let timed = self.timed;
         let keep_time = self.keep_time;
-        let output = self
-            .client
-            .logs(&event.id, &request)
-            .filter_map(move |chunk| {
-                futures_util::future::ready(match chunk {
-                    Ok(chunk) => later_than(from, timed, keep_time, chunk).map(Ok),
-                    Err(error) => Some(Err(error)),
-                })
-            });
-        self.read(&event.id, Box::pin(output));
-        !is_new || self.send(MonitorEvent::Started { container }).await
+        let output = self.client.logs(id, &request).filter_map(move |chunk| {
+            futures_util::future::ready(match chunk {
+                Ok(chunk) => later_than(from, timed, keep_time, chunk).map(Ok),
+                Err(error) => Some(Err(error)),
+            })
+        });
+        self.read(id, Box::pin(output));
+    }
+
+    /// Begins with the next life of a container once all of the last one is told.
+    fn begin_again(&mut self, id: &str) {
+        let Some(followed) = self.followed.get_mut(id) else {
+            return;
+        };
+        if followed.open {
+            return;
+        }
+        if let Some(from) = followed.again.take()
+            && self.shown.wants(&followed.row)
+        {
+            self.read_since(id, from);
+        }
     }
 
     async fn died(&mut self, event: &EngineEvent) -> bool {
@@ -443,6 +480,7 @@ impl Follower {
         if let Some(followed) = self.followed.get_mut(&event.id) {
             followed.alive = restarting;
             followed.ended = Some((code, restarting));
+            followed.last_end = event.time_nano;
         }
         if !open {
             return self.tell_end(&event.id).await;
