@@ -20,6 +20,7 @@ mod account;
 pub(crate) mod cache;
 mod chmod;
 pub(crate) mod context;
+pub(crate) mod context_writer;
 mod copy;
 mod download;
 pub(crate) mod event;
