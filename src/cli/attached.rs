@@ -6,6 +6,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use tokio::io::AsyncWriteExt as _;
@@ -45,6 +46,9 @@ pub(crate) struct AttachedOptions {
     pub(crate) menu: bool,
     pub(crate) watch: bool,
 }
+
+/// How long the last output is waited for after everything was stopped.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 type Work<'a> = Pin<Box<dyn Future<Output = Result<(), OpError>> + 'a>>;
 
@@ -252,9 +256,7 @@ impl Foreground<'_> {
                     if let Err(error) = ended {
                         output::error_line(&error.message);
                     }
-                    if self.ending == Ending::Killing {
-                        break;
-                    }
+                    break;
                 }
                 watched = work(&mut works.watching) => {
                     works.watching = None;
@@ -292,10 +294,13 @@ impl Foreground<'_> {
             }
         }
         self.menu = None;
-        // What still waits in the channel came before the end.
-        while let Some(event) = monitor.next().await {
-            self.show(event);
-        }
+        // The last words come before the end; a container that never started has none.
+        let last_words = async {
+            while let Some(event) = monitor.next().await {
+                self.happened(event);
+            }
+        };
+        let _ = tokio::time::timeout(LAST_WORDS, last_words).await;
         self.outcome()
     }
 
