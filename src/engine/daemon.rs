@@ -208,7 +208,7 @@ async fn open_services(paths: Paths) -> Result<ApiState> {
         Arc::clone(&networks),
     );
     // Saves the first container a few milliseconds; a failure shows there.
-    tokio::task::spawn_blocking(crate::shim::zygote::warm);
+    tokio::task::spawn_blocking(crate::shim::client::warm);
     containers.restore().await?;
     Ok(ApiState::new(Services {
         paths,

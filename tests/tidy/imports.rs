@@ -133,7 +133,7 @@ const FENCES: &[(&str, &[&str])] = &[
 const SYNCHRONOUS: &[&str] = &[
     "compose", "plan", "oci", "runtime", "shim", "graph", "units", "labels", "sys",
 ];
-const ASYNCHRONOUS: &[&str] = &["shim::client"];
+const ASYNCHRONOUS: &[&str] = &["sys::nft_monitor", "shim::client"];
 
 /// Only tests read it: `tests.rs`, a `tests/` folder, `…_tests.rs`, or no part of the crate at all.
 pub(crate) fn is_test_file(path: &str) -> bool {

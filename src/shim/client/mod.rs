@@ -27,6 +27,7 @@ pub(crate) use attached::{Attached, Input, Output, StdStream};
 pub(crate) use crate::shim::protocol::{
     AttachRequest as AttachOptions, Exit, LogOptions, StartError, StartErrorKind, Started, Target,
 };
+pub(crate) use crate::shim::zygote::warm;
 
 /// What a shim is told when it is made.
 #[derive(Debug, Clone)]
