@@ -1,4 +1,6 @@
 //! hoist: runs Compose files with a container engine of its own.
+//!
+#![doc = include_str!("ARCHITECTURE.md")]
 
 pub(crate) mod apply;
 pub(crate) mod cli;
