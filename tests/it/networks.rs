@@ -33,6 +33,9 @@ fn services_find_each_other_by_name(w: &World) {
 }
 
 fn networks_separate(w: &World) {
+    if w.lacks_api("1.44") {
+        return;
+    }
     let file = format!(
         "services:{}{}{}\nnetworks: {{front: {{}}, back: {{}}}}\n",
         server("web", "    networks: [front]\n"),
@@ -213,6 +216,9 @@ networks:
 }
 
 fn an_internal_network_leads_nowhere(w: &World) {
+    if w.lacks_api("1.44") {
+        return;
+    }
     w.compose(&format!(
         "services:{}{}\nnetworks: {{default: {{internal: true}}}}\n",
         server("a", ""),

@@ -68,6 +68,9 @@ fn everything(w: &World) -> Vec<(String, String)> {
 }
 
 fn hoist_takes_over_from_docker_compose(w: &World) {
+    if w.lacks_api("1.44") {
+        return;
+    }
     w.file("bound/file", "");
     w.compose(STACK);
     let Some(up) = compose(w, &["up", "-d"]) else {
@@ -82,6 +85,9 @@ fn hoist_takes_over_from_docker_compose(w: &World) {
 }
 
 fn docker_compose_takes_over_from_hoist(w: &World) {
+    if w.lacks_api("1.44") {
+        return;
+    }
     w.file("bound/file", "");
     w.compose(STACK);
     w.hoist(&["up", "-d"]).success();
