@@ -8,7 +8,7 @@ use crate::support::{World, both_engines, eventually};
 fn ready(up: &crate::support::Process) {
     up.wait_for("| ready");
     if !crate::support::is_oracle() {
-        up.wait_for(" Started");
+        up.wait_for("-a-1 Started");
     }
 }
 
