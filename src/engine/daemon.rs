@@ -130,8 +130,18 @@ fn run(paths: Paths, ready: &mut ReadySender) -> Result<()> {
     make_root(paths.run_root(), 0o755)?;
     make_root(paths.data_root(), 0o711)?;
     let locks = Locks {
-        _run: take_lock(&paths.lock_file(), "run root", paths.run_root())?,
-        _data: take_lock(&paths.data_lock_file(), "data root", paths.data_root())?,
+        _run: take_lock(
+            &paths.lock_file(),
+            "run root",
+            paths.run_root(),
+            patience(&paths.socket()),
+        )?,
+        _data: take_lock(
+            &paths.data_lock_file(),
+            "data root",
+            paths.data_root(),
+            ENDING_MAX,
+        )?,
     };
     empty_directory(&paths.tmp());
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -232,8 +242,33 @@ fn make_root(path: &Path, mode: u32) -> Result<()> {
         .map_err(|error| Error::system(format!("create {}: {error}", path.display())))
 }
 
+/// How long an engine that no longer listens may take to end.
+const ENDING_MAX: Duration = Duration::from_secs(5);
+
+/// An engine that listens keeps its lock; one that does not is about to let go of it.
+fn patience(socket: &Path) -> Duration {
+    match std::os::unix::net::UnixStream::connect(socket) {
+        Ok(_) => Duration::ZERO,
+        Err(_) => ENDING_MAX,
+    }
+}
+
+/// Waits for a lock in a thread of its own: a lock cannot be waited for with a limit.
+fn locked_within(file: &File, patience: Duration) -> std::io::Result<bool> {
+    if patience.is_zero() {
+        return Ok(false);
+    }
+    let waiting = file.try_clone()?;
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::spawn(move || sender.send(waiting.lock()));
+    match receiver.recv_timeout(patience) {
+        Ok(locked) => locked.map(|()| true),
+        Err(_) => Ok(false),
+    }
+}
+
 /// Takes a lock or names the engine that holds it.
-fn take_lock(path: &Path, what: &str, root: &Path) -> Result<File> {
+fn take_lock(path: &Path, what: &str, root: &Path, patience: Duration) -> Result<File> {
     let failed = |error: std::io::Error| Error::system(format!("lock {}: {error}", path.display()));
     let mut file = File::options()
         .read(true)
@@ -245,6 +280,7 @@ fn take_lock(path: &Path, what: &str, root: &Path) -> Result<File> {
         .map_err(failed)?;
     match file.try_lock() {
         Ok(()) => {}
+        Err(TryLockError::WouldBlock) if locked_within(&file, patience).map_err(failed)? => {}
         Err(TryLockError::WouldBlock) => {
             let mut holder = String::new();
             let holder = match file.read_to_string(&mut holder) {
@@ -338,8 +374,8 @@ mod tests {
     fn the_second_engine_on_a_root_is_told_who_holds_it() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("engine.lock");
-        let held = take_lock(&path, "run root", folder.path()).unwrap();
-        let refused = take_lock(&path, "run root", folder.path()).unwrap_err();
+        let held = take_lock(&path, "run root", folder.path(), Duration::ZERO).unwrap();
+        let refused = take_lock(&path, "run root", folder.path(), Duration::ZERO).unwrap_err();
         assert!(
             refused
                 .message
@@ -347,6 +383,6 @@ mod tests {
             "{refused}"
         );
         drop(held);
-        take_lock(&path, "run root", folder.path()).unwrap();
+        take_lock(&path, "run root", folder.path(), Duration::ZERO).unwrap();
     }
 }
