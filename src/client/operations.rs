@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use bollard::container::LogOutput;
 use bollard::exec::{CreateExecOptions, StartExecResults};
-use bollard::models::{ContainerInspectResponse, NetworkConnectRequest, NetworkDisconnectRequest};
+use bollard::models::{
+    ContainerCreateBody, ContainerInspectResponse, NetworkConnectRequest, NetworkDisconnectRequest,
+};
 use bollard::query_parameters::{
     AttachContainerOptionsBuilder, CreateContainerOptions, EventsOptions, KillContainerOptions,
     LogsOptionsBuilder, RemoveContainerOptions, RemoveImageOptions, RemoveVolumeOptions,
@@ -20,6 +22,9 @@ use super::{Client, resource_body};
 use crate::compose::model::{Hook, Project, Service};
 use crate::plan::Desired;
 use crate::plan::desired::InlineFile;
+
+/// What an engine below API 1.44 says to several networks at creation.
+const ONE_ENDPOINT_ONLY: &str = "cannot be connected to network endpoints";
 
 /// A container that was made, and what the engine had to say about it.
 #[derive(Debug, Clone)]
@@ -167,7 +172,59 @@ impl Client {
             name: Some(name.to_owned()),
             platform: service.platform.clone(),
         };
+        let several = body
+            .networking_config
+            .as_ref()
+            .and_then(|config| config.endpoints_config.as_ref())
+            .is_some_and(|endpoints| endpoints.len() > 1)
+            .then(|| (query.clone(), body.clone()));
+        let answer = match self.docker().create_container(Some(query), body).await {
+            Ok(answer) => answer,
+            Err(error) => match several {
+                Some((query, body)) if error.to_string().contains(ONE_ENDPOINT_ONLY) => {
+                    return self
+                        .create_then_connect(desired, service, options, query, body)
+                        .await;
+                }
+                _ => return Err(error.into()),
+            },
+        };
+        Ok(Created {
+            id: answer.id,
+            warnings: answer.warnings,
+        })
+    }
+
+    /// For an engine below API 1.44, which creates a container in one network: the others are connected after.
+    async fn create_then_connect(
+        &self,
+        desired: &Desired,
+        service: &Service,
+        options: &BodyOptions,
+        query: CreateContainerOptions,
+        mut body: ContainerCreateBody,
+    ) -> Result<Created, ClientError> {
+        let keys = service.networks_by_priority();
+        let name = |key: &str| match desired.project.networks.get(key) {
+            Some(network) => network.name.clone(),
+            None => key.to_owned(),
+        };
+        if let (Some(config), Some(main)) = (&mut body.networking_config, keys.first())
+            && let Some(endpoints) = &mut config.endpoints_config
+        {
+            let main = name(main);
+            endpoints.retain(|network, _| *network == main);
+        }
         let answer = self.docker().create_container(Some(query), body).await?;
+        for key in keys.into_iter().skip(1) {
+            let connected = self
+                .connect_network(&name(key), service, key, &answer.id, options)
+                .await;
+            if let Err(error) = connected {
+                self.remove_container(&answer.id, true, true).await?;
+                return Err(error);
+            }
+        }
         Ok(Created {
             id: answer.id,
             warnings: answer.warnings,
