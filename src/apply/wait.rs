@@ -27,7 +27,8 @@ pub(super) struct EventHub {
     client: Client,
     project: String,
     since: String,
-    open: Mutex<Option<(broadcast::Sender<ContainerEvent>, JoinHandle<()>)>>,
+    /// The task alone holds the sender: when the engine's stream ends, every waiter is told.
+    open: Mutex<Option<(broadcast::WeakSender<ContainerEvent>, JoinHandle<()>)>>,
 }
 
 impl EventHub {
@@ -45,22 +46,22 @@ impl EventHub {
 
     fn subscribe(&self) -> broadcast::Receiver<ContainerEvent> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((sender, task)) = &*open
-            && !task.is_finished()
+        if let Some((sender, _)) = &*open
+            && let Some(sender) = sender.upgrade()
         {
             return sender.subscribe();
         }
         let (sender, receiver) = broadcast::channel(BACKLOG);
         // From the start of the run on, so that nothing falls between a look and the stream.
         let mut events = Box::pin(self.client.project_events(&self.project, &self.since));
-        let forward = sender.clone();
+        let known = sender.downgrade();
         let task = tokio::spawn(async move {
             while let Some(Ok(event)) = events.next().await {
                 // Nobody waits right now: that is fine.
-                let _ = forward.send(event);
+                let _ = sender.send(event);
             }
         });
-        *open = Some((sender, task));
+        *open = Some((known, task));
         receiver
     }
 }
