@@ -9,6 +9,7 @@
 )]
 
 #[path = "../tests/it/support/image.rs"]
+#[expect(dead_code, reason = "the scenarios make more kinds of images")]
 mod image;
 
 use std::fs;

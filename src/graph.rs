@@ -40,15 +40,6 @@ impl<K: Clone + Eq + Hash + Ord> Graph<K> {
         self.graph.update_edge(from, to, ());
     }
 
-    pub(crate) fn contains(&self, key: &K) -> bool {
-        self.index.contains_key(key)
-    }
-
-    /// What `key` needs directly, sorted.
-    pub(crate) fn dependencies(&self, key: &K) -> Vec<K> {
-        self.neighbors(key, Direction::Incoming)
-    }
-
     /// What needs `key` directly, sorted.
     pub(crate) fn dependents(&self, key: &K) -> Vec<K> {
         self.neighbors(key, Direction::Outgoing)
@@ -73,6 +64,7 @@ impl<K: Clone + Eq + Hash + Ord> Graph<K> {
     }
 
     /// Everything that one of `keys` needs, directly or not, and the keys themselves.
+    #[cfg_attr(not(test), expect(dead_code, reason = "tests look at it"))]
     pub(crate) fn with_dependencies(&self, keys: &[K]) -> Vec<K> {
         self.reachable(keys, Direction::Incoming)
     }

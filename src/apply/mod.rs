@@ -147,10 +147,6 @@ impl Execution {
         &self.0.plan
     }
 
-    pub(crate) fn desired(&self) -> &Desired {
-        &self.0.desired
-    }
-
     /// The id of a container of the plan, once it is there.
     pub(crate) fn container_id(&self, container: &ContainerRef) -> Option<String> {
         container

@@ -57,10 +57,4 @@ impl LogView {
         }
         !output::stdout_is_broken()
     }
-
-    /// A line about a container in its own colour.
-    pub(crate) fn note(&mut self, container: &str, text: &str) {
-        let line = self.mux.note(container, text);
-        output::write(&line);
-    }
 }

@@ -87,11 +87,6 @@ impl Client {
         self.containers_with_label(filter).await
     }
 
-    /// All containers of all projects.
-    pub(crate) async fn compose_containers(&self) -> Result<Vec<ObservedContainer>, ClientError> {
-        self.containers_with_label(labels::PROJECT.to_owned()).await
-    }
-
     /// Every running container of the engine, of whatever project.
     pub(crate) async fn running_containers(&self) -> Result<Vec<ObservedContainer>, ClientError> {
         if self.is_blank() {

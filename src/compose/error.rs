@@ -136,18 +136,8 @@ impl LoadErrors {
         error
     }
 
-    /// Whether no Compose file was there to load.
-    pub(crate) fn is_no_file(&self) -> bool {
-        self.not_found
-    }
-
     pub(crate) fn findings(&self) -> &[Finding] {
         &self.findings
-    }
-
-    /// Where a finding's span begins.
-    pub(crate) fn locate(&self, finding: &Finding) -> Option<Location> {
-        self.sources.locate(finding.span)
     }
 
     /// The text for a terminal: every finding with its source lines; `color` adds ANSI styles.

@@ -2,7 +2,7 @@
 //! are merged, lists appended and scalars replaced. No validation, no repeated entries (`compose::unique`).
 
 use crate::compose::error::Finding;
-use crate::compose::node::{Map, Node, Part, Path, Text, Value};
+use crate::compose::node::{Map, Node, Part, Path, Value};
 
 /// How the values at a path are merged when it is not the default way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -316,9 +316,4 @@ fn merge_pools(base: &mut Node, over: Node, path: &Path<'_>) -> Result<(), Box<F
         .collect();
     base.value = Value::Seq(items);
     Ok(())
-}
-
-/// A key for a mapping made by us.
-pub(crate) fn text(text: &str) -> Text {
-    text.into()
 }

@@ -38,10 +38,9 @@ mod yaml;
 
 pub(crate) use error::{LoadErrors, Warning};
 pub(crate) use load::Tree;
-pub(crate) use options::{FetchError, LoadOptions, Loaded, RemoteFetcher};
-pub(crate) use profiles::{Dependencies, SelectError};
+pub(crate) use options::{LoadOptions, Loaded};
+pub(crate) use profiles::Dependencies;
 pub(crate) use provenance::Provenance;
-pub(crate) use variables::Variable;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -65,11 +64,6 @@ pub(crate) fn load(options: &LoadOptions<'_>) -> Result<Loaded, LoadErrors> {
 /// Every finding of the step that failed first.
 pub(crate) fn load_tree(options: &LoadOptions<'_>) -> Result<Tree, LoadErrors> {
     load::load_tree(options)
-}
-
-/// The name of the project, from `-p` or the environment alone.
-pub(crate) fn project_name_by_hand(options: &LoadOptions<'_>) -> Option<String> {
-    locate::named_by_hand(options, &options.environment)
 }
 
 /// Checks what only `config` and commands that create containers ask: one owner a container name.

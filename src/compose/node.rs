@@ -196,11 +196,6 @@ impl<'a> Path<'a> {
         self.depth
     }
 
-    /// The last part; `None` at the root.
-    pub(crate) fn last(&self) -> Option<Part<'a>> {
-        self.parent.map(|_| self.part)
-    }
-
     /// Whether the parts are those of `pattern`: `*` is any part, `[]` any item of a list.
     pub(crate) fn matches(&self, pattern: &[&str]) -> bool {
         if self.depth != pattern.len() {

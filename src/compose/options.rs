@@ -69,6 +69,7 @@ pub(crate) struct Loaded {
     /// Where the fields stand in the files.
     pub(crate) provenance: Provenance,
     /// The env files that were read for variables.
+    #[expect(dead_code, reason = "part of the shape; nobody asks for it yet")]
     pub(crate) env_files: Vec<PathBuf>,
 }
 

@@ -14,6 +14,7 @@ pub(crate) enum Dependencies {
     /// Those they depend on.
     Include,
     /// Those that depend on them.
+    #[cfg_attr(not(test), expect(dead_code, reason = "tests look at it"))]
     IncludeDependents,
     /// None.
     Ignore,

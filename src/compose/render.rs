@@ -2,7 +2,6 @@
 //! meant to be read back.
 
 use crate::compose::load::Tree;
-use crate::compose::merge::go_text;
 use crate::compose::model::{self, Project};
 use crate::compose::node::{Node, Path, Value};
 use crate::compose::out::{Flavor, Out, to_json_pretty};
@@ -143,9 +142,4 @@ fn variable_view(variable: &Variable, names: [&str; 4]) -> Out {
         (presence, Out::Str(variable.presence_value.clone())),
         (required, Out::Bool(variable.required)),
     ])
-}
-
-/// A node's value on one line, for people.
-pub(crate) fn one_line(node: &Node) -> String {
-    go_text(node)
 }

@@ -125,15 +125,6 @@ impl Capabilities {
     pub(crate) fn bits(self) -> u64 {
         self.0
     }
-
-    /// `CAP_…`, in the order of the numbers.
-    pub(crate) fn names(self) -> Vec<String> {
-        (0u8..)
-            .zip(NAMES)
-            .filter(|(number, _)| self.contains(*number))
-            .map(|(_, name)| format!("CAP_{name}"))
-            .collect()
-    }
 }
 
 struct Listed {

@@ -45,11 +45,6 @@ impl Digest {
         })
     }
 
-    /// From the 64 hex digits alone.
-    pub(crate) fn from_hex(hex: &str) -> Result<Self, DigestError> {
-        Self::parse(&format!("{PREFIX}{hex}"))
-    }
-
     pub(crate) fn of(bytes: &[u8]) -> Self {
         Self::from_hash(Sha256::digest(bytes).as_slice())
     }
@@ -186,14 +181,6 @@ impl<W: Write> HashingWriter<W> {
             hasher: Hasher::new(),
             count: 0,
         }
-    }
-
-    pub(crate) fn count(&self) -> u64 {
-        self.count
-    }
-
-    pub(crate) fn get_mut(&mut self) -> &mut W {
-        &mut self.inner
     }
 
     pub(crate) fn finish(self) -> (W, Digest, u64) {

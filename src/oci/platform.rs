@@ -95,11 +95,6 @@ impl Platform {
         }
     }
 
-    /// Whether this machine's kernel runs it, without an emulator.
-    pub(crate) fn runs_here(&self) -> bool {
-        self.rank_for(&Self::host()).is_some()
-    }
-
     fn level(&self) -> u32 {
         let default = match self.architecture.as_str() {
             "arm64" => 8,

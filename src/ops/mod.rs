@@ -132,11 +132,6 @@ impl OpError {
         OpError::new(1, message)
     }
 
-    /// The exit code alone: a process ended with it, or all was said.
-    pub(crate) fn exit(exit_code: u8) -> Self {
-        OpError::new(exit_code, "")
-    }
-
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self

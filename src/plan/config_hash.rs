@@ -24,11 +24,6 @@ pub(crate) fn service_config(service: &Service) -> String {
     model::service_json(&bare)
 }
 
-/// The hash of a service as its containers carry it.
-pub(crate) fn service_hash(service: &Service) -> String {
-    hash(&service_config(service))
-}
-
 pub(crate) fn network_hash(network: &Network) -> String {
     hash(&model::network_json(network))
 }

@@ -28,10 +28,7 @@ mod volumes;
 
 pub(crate) use desired::Desired;
 pub(crate) use limits::Limits;
-pub(crate) use observed::{
-    ContainerState, Health, Observed, ObservedContainer, ObservedImage, ObservedMount,
-    ObservedNetwork, ObservedVolume,
-};
+pub(crate) use observed::{ContainerState, Health, Observed, ObservedContainer};
 pub(crate) use operation::{Condition, ContainerRef, InheritedMount, Operation};
-pub(crate) use plan::{Cause, Location, Node, NodeId, Plan};
+pub(crate) use plan::{Cause, Location, NodeId, Plan};
 pub(crate) use reconcile::{Goal, PlanError, ReconcileOptions, Recreate, reconcile};

@@ -87,6 +87,7 @@ pub(crate) struct ObservedContainer {
     pub(crate) state: ContainerState,
     /// The engine's words: `Up 3 seconds (healthy)`, `Exited (1) 2 minutes ago`.
     pub(crate) status: String,
+    #[expect(dead_code, reason = "part of the shape; nobody asks for it yet")]
     pub(crate) command: String,
     pub(crate) health: Health,
     /// The reference it was made from, and the image id.
@@ -144,6 +145,7 @@ pub(crate) struct ObservedPort {
 pub(crate) struct ObservedNetwork {
     pub(crate) id: String,
     pub(crate) name: String,
+    #[expect(dead_code, reason = "part of the shape; nobody asks for it yet")]
     pub(crate) driver: String,
     pub(crate) labels: BTreeMap<String, String>,
 }
@@ -151,17 +153,22 @@ pub(crate) struct ObservedNetwork {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ObservedVolume {
     pub(crate) name: String,
+    #[expect(dead_code, reason = "part of the shape; nobody asks for it yet")]
     pub(crate) driver: String,
     pub(crate) labels: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ObservedImage {
+    #[expect(dead_code, reason = "part of the shape; nobody asks for it yet")]
     pub(crate) id: String,
     /// The id, or the digest of the platform's manifest where the engine tells it.
     pub(crate) digest: String,
+    #[expect(dead_code, reason = "part of the shape; nobody asks for it yet")]
     pub(crate) repo_digests: Vec<String>,
     /// Seconds since 1970; when it was last tagged where known.
+    #[expect(dead_code, reason = "part of the shape; nobody asks for it yet")]
     pub(crate) created: i64,
+    #[expect(dead_code, reason = "part of the shape; nobody asks for it yet")]
     pub(crate) labels: BTreeMap<String, String>,
 }

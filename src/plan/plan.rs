@@ -160,10 +160,6 @@ impl Plan {
         self.graph.node_count() == 0
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.graph.node_count()
-    }
-
     pub(crate) fn node(&self, id: NodeId) -> &Node {
         &self.graph[id]
     }

@@ -177,12 +177,6 @@ impl Streams {
         }
     }
 
-    /// The process has ended: nothing can be written to it.
-    pub(crate) fn drop_input(&mut self) {
-        self.input = None;
-        self.waiting.clear();
-    }
-
     /// Where followers' overflow may be kept: beside the log.
     pub(crate) fn overflow_dir(&self) -> Option<PathBuf> {
         self.log.as_ref().map(|log| log.folder().to_owned())

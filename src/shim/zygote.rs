@@ -4,7 +4,6 @@
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::{Mutex, PoisonError};
 
@@ -70,7 +69,7 @@ fn spawn() -> io::Result<Zygote> {
 
 #[cfg(not(test))]
 fn become_role(command: &mut Command) {
-    command.arg0(ROLE);
+    std::os::unix::process::CommandExt::arg0(command, ROLE);
 }
 
 /// The program of the unit tests knows tests only: one of them is the role.

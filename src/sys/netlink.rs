@@ -306,15 +306,6 @@ impl Request {
             format!("set default route out of device {index}"),
         )
     }
-
-    /// Removes the default route of a family.
-    pub(crate) fn delete_default_route(family_of: IpAddr) -> Self {
-        Request::new(
-            RouteNetlinkMessage::DelRoute(default_route(family_of)),
-            0,
-            "delete the default route",
-        )
-    }
 }
 
 fn family(address: IpAddr) -> AddressFamily {

@@ -19,6 +19,7 @@ pub(crate) enum JsonShape {
     /// One object a line.
     Lines,
     /// One array.
+    #[expect(dead_code, reason = "part of the shape; nobody asks for it yet")]
     Array,
 }
 

@@ -118,12 +118,6 @@ impl LogMux {
             .collect()
     }
 
-    /// A line of our own about a container: its prefix, then `text`.
-    pub(crate) fn note(&mut self, name: &str, text: &str) -> Vec<u8> {
-        self.register(name);
-        self.line(name, format!("{text}\n").as_bytes())
-    }
-
     fn line(&self, name: &str, line: &[u8]) -> Vec<u8> {
         let mut text = Vec::with_capacity(line.len() + self.width + 16);
         if self.style.prefix {

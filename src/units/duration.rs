@@ -18,11 +18,6 @@ const MINUTE: i64 = 60 * SECOND;
 const HOUR: i64 = 60 * MINUTE;
 
 impl Duration {
-    /// For the standard library; negative spans become zero.
-    pub(crate) fn as_std(self) -> std::time::Duration {
-        std::time::Duration::from_nanos(u64::try_from(self.0).unwrap_or(0))
-    }
-
     /// Nanoseconds, as the engine API wants them.
     pub(crate) fn as_nanos(self) -> i64 {
         self.0

@@ -3,5 +3,5 @@
 mod duration;
 mod size;
 
-pub(crate) use duration::{Duration, ParseDurationError};
-pub(crate) use size::{ParseSizeError, human_size, parse_bytes, parse_bytes_decimal};
+pub(crate) use duration::Duration;
+pub(crate) use size::{human_size, parse_bytes};

@@ -10,11 +10,6 @@ pub(crate) fn parse_bytes(text: &str) -> Result<i64, ParseSizeError> {
     parse(text, 1024.0)
 }
 
-/// Parses a size whose units count in 1000.
-pub(crate) fn parse_bytes_decimal(text: &str) -> Result<i64, ParseSizeError> {
-    parse(text, 1000.0)
-}
-
 fn parse(text: &str, base: f64) -> Result<i64, ParseSizeError> {
     let bad = || ParseSizeError(text.to_owned());
     let last_digit = text

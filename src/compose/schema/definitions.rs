@@ -1,8 +1,6 @@
 //! The parts of the table that other parts refer to (see `compose::schema::table`).
 
-use crate::compose::schema::{
-    ANY, ARR, BOOL, INT, NULL, NUM, OBJ, Pattern, STR, Schema, of, one_of,
-};
+use crate::compose::schema::{ARR, BOOL, INT, NULL, NUM, OBJ, Pattern, STR, Schema, of, one_of};
 
 pub(super) static HEALTHCHECK: Schema = of(OBJ)
     .properties(&[

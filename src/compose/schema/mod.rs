@@ -232,16 +232,6 @@ pub(crate) fn validate(root: &Node, file: &str) -> Result<(), Faults> {
     Faults::check(check.findings)
 }
 
-/// The names of the attributes of a service.
-pub(crate) fn service_attributes() -> impl Iterator<Item = &'static str> {
-    table::ROOT
-        .property("services")
-        .and_then(|services| services.pattern_properties)
-        .map_or(&[] as &[_], |(_, service)| service.properties)
-        .iter()
-        .map(|(name, _)| *name)
-}
-
 struct Check<'a> {
     file: &'a str,
     findings: Vec<Finding>,

@@ -7,9 +7,7 @@ use crate::compose::schema::definitions::{
     HEALTHCHECK, LABEL_FILE, LIST_OF_STRINGS, LIST_OR_DICT, PRE_START_HOOK,
     SERVICE_CONFIG_OR_SECRET, SERVICE_HOOK, STRING_OR_LIST, ULIMITS,
 };
-use crate::compose::schema::{
-    ANY, ARR, BOOL, INT, NULL, NUM, OBJ, Pattern, STR, Schema, of, one_of,
-};
+use crate::compose::schema::{ARR, BOOL, INT, NULL, NUM, OBJ, Pattern, STR, Schema, of, one_of};
 
 /// The whole file.
 pub(super) static ROOT: Schema = of(OBJ)

@@ -12,7 +12,6 @@ mod timestamp;
 pub(crate) use emit::to_yaml;
 pub(crate) use encoding::decode_text;
 pub(crate) use reset::ResetPath;
-pub(crate) use scalar::is_plain_string;
 pub(crate) use timestamp::Timestamp;
 
 use crate::compose::node::Node;

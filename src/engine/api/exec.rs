@@ -1,7 +1,6 @@
 //! Streams of containers: attach, logs, stats, and execs from create to inspect.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -9,7 +8,7 @@ use axum::extract::{FromRequest as _, Path, Request, State};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use http::StatusCode;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::io::AsyncWriteExt as _;
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -25,7 +24,6 @@ use crate::engine::containers::attach::{self, AttachOptions, CopyEnd, DetachKeys
 use crate::engine::containers::exec::{Exec, ExecProcess};
 use crate::engine::containers::logs::LogsOptions;
 use crate::engine::containers::state::{self, Admission, Request as Asked};
-use crate::engine::containers::view::View;
 
 /// Since this version the content type says whether the stream has frames.
 const MULTIPLEXED_SINCE: ApiVersion = ApiVersion(42);

@@ -3,7 +3,7 @@
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt as _};
+use futures_util::Stream;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, StatusCode};
 use serde::Serialize;
@@ -108,18 +108,6 @@ where
     S: Stream<Item = std::io::Result<Bytes>> + Send + 'static,
 {
     with_type(StatusCode::OK, content_type, Body::from_stream(chunks))
-}
-
-/// `200` with one JSON value a line, each sent when it is there.
-pub(crate) fn json_lines<S, T>(values: S) -> Response
-where
-    S: Stream<Item = T> + Send + 'static,
-    T: Serialize + Send + 'static,
-{
-    stream(
-        "application/json",
-        values.map(|value| Ok(json_line(&value))),
-    )
 }
 
 /// One JSON value and the newline that ends it.

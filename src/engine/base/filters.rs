@@ -60,14 +60,6 @@ impl Filters {
         self.values.get(key).map_or(&[], Vec::as_slice)
     }
 
-    /// Adds a value, for filters that a route implies.
-    pub(crate) fn add(&mut self, key: &str, value: &str) {
-        self.values
-            .entry(key.to_owned())
-            .or_default()
-            .push(value.to_owned());
-    }
-
     /// True when the key was not given, or when one of its values satisfies `matches`.
     pub(crate) fn any(&self, key: &str, matches: impl Fn(&str) -> bool) -> bool {
         let values = self.get(key);

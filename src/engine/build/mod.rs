@@ -38,7 +38,7 @@ mod stages;
 mod step_mounts;
 
 pub(crate) use cache::Cache;
-pub(crate) use event::{BuildError, BuildEvent, BuildResult, EventSender};
+pub(crate) use event::{BuildEvent, BuildResult, EventSender};
 
 use run::RunServices;
 use step_mounts::CacheLocks;
@@ -173,14 +173,6 @@ impl Builder {
     pub(crate) fn check(&self, request: &BuildRequest) -> Result<()> {
         let platform = request.platform.clone().unwrap_or_else(Platform::host);
         prepare(request, &platform).map(drop)
-    }
-
-    /// Bytes in the directories of cache mounts.
-    pub(crate) fn cache_mounts_size(&self) -> Result<u64> {
-        match self.cache_mounts().exists() {
-            true => Ok(crate::sys::rooted::tree_size(&self.cache_mounts())?),
-            false => Ok(0),
-        }
     }
 }
 

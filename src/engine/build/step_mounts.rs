@@ -13,7 +13,7 @@ use rustix::fs::{Mode, OFlags};
 use crate::engine::base::sync::lock;
 use crate::engine::base::{Error, Result};
 use crate::engine::build::metadata::joined;
-use crate::engine::build::run_mounts::{MountOptions, MountType, Sharing};
+use crate::engine::build::run_mounts::{MountOptions, Sharing};
 use crate::oci::Digest;
 use crate::oci::runtime_spec::{
     BindMount, MountFlags, MountKind, MountSpec, ReadonlyBind, TmpfsMount,
@@ -229,9 +229,4 @@ pub(crate) fn sweep(folder: &Path) -> Result<()> {
         fs::remove_dir_all(&step)?;
     }
     Ok(())
-}
-
-/// The kind of a mount that needs a tree from elsewhere.
-pub(crate) fn needs_view(options: &MountOptions) -> bool {
-    options.kind == MountType::Bind
 }

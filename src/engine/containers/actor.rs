@@ -16,7 +16,6 @@ use crate::engine::containers::followers::Followers;
 use crate::engine::containers::health::{self, Health, ProbeResult};
 use crate::engine::containers::record::{Record, RunState, save_state};
 use crate::engine::containers::restart_policy::{self, BackOff, RestartPolicy};
-use crate::engine::containers::start::StartFailure;
 use crate::engine::containers::state::{self, Admission, Happened, Request};
 use crate::engine::containers::update::Update;
 use crate::engine::containers::view::{NetworkView, View};

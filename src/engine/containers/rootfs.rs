@@ -8,10 +8,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_flag,
-    fsconfig_set_string, fsmount, fsopen, open_tree,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_flag,
+    fsconfig_set_string, fsmount, fsopen,
 };
 
 use crate::engine::base::{Error, Result};
@@ -107,15 +107,6 @@ fn mount_overlay(
     )?)
 }
 
-/// A private copy of the mount at `path`, without what is mounted below: for a bind of an image.
-pub(crate) fn clone_mount(path: &Path) -> io::Result<OwnedFd> {
-    Ok(open_tree(
-        CWD,
-        path,
-        OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::OPEN_TREE_CLONE,
-    )?)
-}
-
 /// Opens `path` as if `root` were `/`: no link and no `..` leads out.
 pub(crate) fn open_in(root: impl AsFd, path: &str, flags: OFlags) -> io::Result<OwnedFd> {
     let relative = path.trim_start_matches('/');
@@ -170,7 +161,7 @@ mod tests {
         )
         .unwrap();
         rustix::fs::mknodat(
-            CWD,
+            rustix::fs::CWD,
             folder.path().join("etc/group"),
             FileType::Fifo,
             Mode::from_raw_mode(0o600),

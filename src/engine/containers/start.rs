@@ -15,7 +15,7 @@ use crate::engine::containers::mounts::MountSource;
 use crate::engine::containers::record::{Record, log_path, rfc3339};
 use crate::engine::containers::rootfs::{self, Access};
 use crate::engine::containers::spec::{self, EtcFiles, Inputs};
-use crate::engine::containers::state::{Happened, Request, State};
+use crate::engine::containers::state::{Happened, Request};
 use crate::engine::containers::view::NetworkView;
 use crate::engine::containers::{Deps, Reply, devices, network, user};
 use crate::engine::networks::{Sandbox, SandboxKind};
@@ -512,9 +512,4 @@ fn log_options(deps: &Deps, record: &Record) -> Result<Option<LogOptions>> {
         max_files,
         attrs,
     }))
-}
-
-/// Whether a container has ever run.
-pub(crate) fn has_run(state: State) -> bool {
-    state != State::Created
 }

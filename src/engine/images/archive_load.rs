@@ -3,7 +3,7 @@
 //! with the call. Nothing of it is believed: sizes, digests and diff ids are checked before an image is visible.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};

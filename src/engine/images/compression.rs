@@ -1,7 +1,7 @@
 //! Which compression a stream has, by its first bytes, and reading through it. In-process only: no helper
 //! program is ever started. It knows no archive.
 
-use std::io::{self, BufRead, BufReader, Cursor, Read};
+use std::io::{self, BufReader, Cursor, Read};
 
 use flate2::bufread::MultiGzDecoder;
 
@@ -85,9 +85,4 @@ pub(crate) fn is_tar(reader: impl Read) -> bool {
     crate::engine::images::tar_reader::TarReader::new(&header[..])
         .next_entry()
         .is_ok_and(|entry| entry.is_some() || header == [0; 512])
-}
-
-/// Skips nothing, peeks: whether there is another byte.
-pub(crate) fn is_at_end(reader: &mut impl BufRead) -> io::Result<bool> {
-    Ok(reader.fill_buf()?.is_empty())
 }

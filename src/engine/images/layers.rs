@@ -10,7 +10,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -27,7 +27,7 @@ use crate::engine::images::tar_reader::TarReader;
 use crate::engine::images::tree_tar::{self, Marks};
 use crate::engine::images::unpack::{self, Unpack, Whiteouts};
 use crate::oci::Digest;
-use crate::oci::digest::{Hasher, HashingReader, HashingWriter};
+use crate::oci::digest::{HashingReader, HashingWriter};
 use crate::sys::rooted::{self, Root};
 
 const RECORD: &str = "layer.json";
@@ -448,15 +448,6 @@ impl Layers {
         }
         Ok(removed)
     }
-
-    /// Bytes of all layers.
-    pub(crate) fn total_size(&self) -> u64 {
-        lock(&self.state)
-            .known
-            .values()
-            .map(|known| known.layer.size)
-            .sum()
-    }
 }
 
 fn unpack_archive(
@@ -503,18 +494,4 @@ fn unpack_archive(
         skeleton.finish()?;
     }
     Ok((unpacked, archive_size))
-}
-
-/// The digest of a file's content.
-pub(crate) fn digest_of_file(path: &Path) -> io::Result<Digest> {
-    let mut file = File::open(path)?;
-    let mut hasher = Hasher::new();
-    let mut buffer = vec![0; 256 << 10];
-    loop {
-        let n = file.read(&mut buffer)?;
-        if n == 0 {
-            return Ok(hasher.finish());
-        }
-        hasher.update(&buffer[..n]);
-    }
 }

@@ -296,13 +296,6 @@ impl Images {
             .insert(container_id.to_owned(), hold);
     }
 
-    /// Whether the holder runs: then not even force removes the image.
-    pub(crate) fn set_running(&self, container_id: &str, running: bool) {
-        if let Some(hold) = lock(&self.state).holds.get_mut(container_id) {
-            hold.running = running;
-        }
-    }
-
     pub(crate) fn release(&self, container_id: &str) {
         lock(&self.state).holds.remove(container_id);
     }

@@ -19,7 +19,7 @@ use rustix::fs::{FileType, Stat};
 use crate::engine::base::sync::lock;
 use crate::engine::base::{Error, Paths, Result};
 use crate::engine::images::layers::Layers;
-use crate::engine::images::unpack::{self, OPAQUE_XATTR};
+use crate::engine::images::unpack::OPAQUE_XATTR;
 use crate::engine::images::{Change, ChangeKind, Image, Usage};
 use crate::oci::Digest;
 use crate::oci::runtime_spec::{RootfsSource, RootfsSpec};
@@ -157,11 +157,6 @@ impl Snapshots {
     /// Layers that snapshots need.
     pub(crate) fn roots(&self) -> HashSet<Digest> {
         lock(&self.tops).values().flatten().cloned().collect()
-    }
-
-    /// Ids of all snapshots: what no container owns can be removed.
-    pub(crate) fn ids(&self) -> Vec<String> {
-        lock(&self.tops).keys().cloned().collect()
     }
 
     /// What the container changed, parents before children.

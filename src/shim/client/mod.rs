@@ -17,8 +17,8 @@ use tokio::sync::{oneshot, watch};
 use crate::oci::runtime_spec::{ConsoleSize, ContainerSpec, ProcessSpec, Resources};
 
 use crate::shim::protocol::{
-    AttachRequest, Call, CreateRequest, EXIT_FILE, ExecRequest, Message, RECORD_FILE, Reply,
-    Request, SOCKET_FILE, ShimRecord, ShimState, decode, encode,
+    Call, CreateRequest, ExecRequest, Message, Reply, Request, SOCKET_FILE, ShimState, decode,
+    encode,
 };
 use crate::shim::{leftovers, zygote};
 
@@ -81,6 +81,7 @@ pub(crate) struct Shim {
 #[derive(Debug)]
 struct Inner {
     state_dir: PathBuf,
+    #[cfg(test)]
     shim_pid: i32,
     cgroup_path: String,
     /// Held while one frame is written.
@@ -200,6 +201,7 @@ impl Shim {
         };
         let inner = Inner {
             state_dir,
+            #[cfg(test)]
             shim_pid: state.shim_pid,
             cgroup_path: if cgroup_path.is_empty() {
                 state.cgroup_path.clone()
@@ -245,6 +247,7 @@ impl Shim {
         *self.inner.shared.started_tx.borrow()
     }
 
+    #[cfg(test)]
     pub(crate) fn shim_pid(&self) -> i32 {
         self.inner.shim_pid
     }

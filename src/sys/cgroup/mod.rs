@@ -18,8 +18,8 @@ use rustix::event::{PollFd, PollFlags};
 use crate::sys::process::{PidFd, pause_ms};
 
 pub(crate) use device_program::DeviceAccess;
-pub(crate) use hierarchy::{Hierarchies, HierarchyMount, hierarchies};
-pub(crate) use stats::{BlkioEntry, CpuStats, MemoryStats, PidsStats, Stats};
+pub(crate) use hierarchy::{Hierarchies, hierarchies};
+pub(crate) use stats::{BlkioEntry, Stats};
 
 /// v1 controllers that every container joins. The others are joined when a limit asks for them: each one costs.
 const ALWAYS: [&str; 5] = ["memory", "pids", "devices", "freezer", "cpuacct"];
@@ -208,6 +208,7 @@ impl Cgroup {
     }
 
     /// Whether any hierarchy has it.
+    #[cfg_attr(not(test), expect(dead_code, reason = "tests look at it"))]
     pub(crate) fn exists(&self) -> bool {
         self.v1_dirs()
             .into_iter()

@@ -6,7 +6,6 @@ mod leftovers;
 mod process;
 mod world;
 
-pub(crate) use api::Api;
 pub(crate) use process::{Output, Process};
 pub(crate) use world::{
     Engine, World, eventually, fetch, free_port, is_oracle, leave_out, pause, try_fetch,

@@ -188,10 +188,6 @@ impl Process {
         }
     }
 
-    pub(crate) fn pid(&self) -> Pid {
-        self.pid
-    }
-
     pub(crate) fn close_stdin(&mut self) {
         self.stdin = None;
     }

@@ -26,9 +26,6 @@ pub(crate) struct Asked {
     pub(crate) exporters: Vec<(String, BTreeMap<String, String>)>,
 }
 
-/// How the client ended its build.
-pub(crate) type Outcome = Result<BTreeMap<String, String>>;
-
 /// One build.
 #[derive(Debug)]
 pub(crate) struct BuildEntry {
