@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
 use crate::engine::api::progress_stream::stream_writer;
-use crate::engine::api::query::Params;
+use crate::engine::api::query::{self, Params};
 use crate::engine::api::respond::{self, ApiResult};
 use crate::engine::api::stats_view::stats_view;
 use crate::engine::api::{ApiState, blocking};
@@ -108,7 +108,12 @@ async fn write(
         .map_err(std::io::Error::other);
     let mut tar = SyncIoBridge::new(StreamReader::new(stream));
     let containers = Arc::clone(&state.containers);
-    blocking(move || containers.write_path(&view, &path, options, &mut tar)).await?;
+    blocking(move || {
+        let written = containers.write_path(&view, &path, options, &mut tar);
+        query::drain(&mut tar);
+        written
+    })
+    .await?;
     Ok(respond::empty(StatusCode::OK))
 }
 

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::engine::api::ApiState;
 use crate::engine::api::images::{decode_json_header, platform_param, until_seconds};
 use crate::engine::api::progress_stream::{blocking, failure_line};
-use crate::engine::api::query::Params;
+use crate::engine::api::query::{self, Params};
 use crate::engine::api::respond::{self, ApiError, ApiResult};
 use crate::engine::base::{Error, Result};
 use crate::engine::build::event::{BuildError, BuildEvent};
@@ -124,12 +124,14 @@ async fn start(
     let quiet = params.flag("q");
     let folder = build::context_folder(&state.images)?;
     let stream = body.into_data_stream().map_err(io::Error::other);
-    let reader = SyncIoBridge::new(StreamReader::new(stream));
+    let mut reader = SyncIoBridge::new(StreamReader::new(stream));
     let cancel = CancellationToken::new();
     let guard = cancel.clone().drop_guard();
     let (token, dockerfile) = (cancel.clone(), request.dockerfile.clone());
     let (folder, text) = blocking(move || {
-        context::unpack_context(reader, folder.path(), &token)?;
+        let unpacked = context::unpack_context(&mut reader, folder.path(), &token);
+        query::drain(&mut reader);
+        unpacked?;
         let text = context::read_dockerfile(folder.path(), &dockerfile)?;
         context::apply_ignore_file(folder.path(), &dockerfile)?;
         Ok((folder, text))

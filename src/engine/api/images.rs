@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::engine::api::ApiState;
 use crate::engine::api::image_view;
 use crate::engine::api::progress_stream::{blocking, no_code, stream_progress, stream_writer};
-use crate::engine::api::query::{JsonBody, Params, split_image_path};
+use crate::engine::api::query::{self, JsonBody, Params, split_image_path};
 use crate::engine::api::respond::{self, ApiError, ApiResult};
 use crate::engine::base::{Error, Filters, Result};
 use crate::engine::images::registry::{Access, Registry};
@@ -252,7 +252,11 @@ async fn load(State(state): State<ApiState>, _params: Params, body: Body) -> Api
     let mut reader = reader_of(body);
     stream_progress(
         move |progress, cancel| {
-            blocking(move || images.load(&mut reader, &progress, &cancel).map(drop))
+            blocking(move || {
+                let loaded = images.load(&mut reader, &progress, &cancel);
+                query::drain(&mut reader);
+                loaded.map(drop)
+            })
         },
         no_code,
     )
@@ -353,7 +357,9 @@ async fn import(
     stream_progress(
         move |progress, cancel| {
             blocking(move || {
-                let image = images.import(&mut reader, options, &cancel)?;
+                let imported = images.import(&mut reader, options, &cancel);
+                query::drain(&mut reader);
+                let image = imported?;
                 // Nobody listening: the image is there all the same.
                 let _ = progress.blocking_send(ProgressMessage::status(image.id.to_string()));
                 Ok(())

@@ -159,6 +159,17 @@ fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     Ok(first)
 }
 
+/// What of a body is still taken after the answer is known.
+const DRAIN_MAX_BYTES: u64 = 64 << 20;
+
+/// Reads what is left of a request's body: a client that still writes when the connection closes sees a broken pipe
+/// and not the answer.
+pub(crate) fn drain(body: &mut impl std::io::Read) {
+    use std::io::Read as _;
+    // A client that is gone needs no answer.
+    let _ = std::io::copy(&mut body.take(DRAIN_MAX_BYTES), &mut std::io::sink());
+}
+
 async fn read_limited(body: Body) -> Result<Vec<u8>> {
     let collected = Limited::new(body, MAX_JSON_BYTES)
         .collect()
