@@ -2,22 +2,15 @@
 //! read. It sends nothing.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
-use bytes::Bytes;
 use tar::{Builder, EntryType, Header};
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 
 use crate::client::ClientError;
-use crate::client::files::TarStream;
+use crate::client::files::{Pieces, TarStream, stream_archive};
 use crate::oci::dockerignore::{self, PatternSet};
-
-/// Pieces on their way to the engine.
-const CHANNEL_PIECES: usize = 16;
-const PIECE_BYTES: usize = 64 * 1024;
 
 /// The Dockerfile of a build.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,23 +43,12 @@ pub(crate) fn open(context: &Path, dockerfile: &Dockerfile) -> Result<ContextTar
     }
     let (name, extra) = place_dockerfile(&root, dockerfile)?;
     let ignore = read_ignore(&root, dockerfile)?;
-    let (piece_tx, piece_rx) = mpsc::channel(CHANNEL_PIECES);
     let in_archive = name.clone();
-    tokio::task::spawn_blocking(move || {
-        let mut pieces = Pieces {
-            piece_tx: piece_tx.clone(),
-            buffer: Vec::with_capacity(PIECE_BYTES),
-        };
-        let written = write(&root, &ignore, &in_archive, extra.as_ref(), &mut pieces)
-            .and_then(|()| pieces.flush());
-        if let Err(error) = written {
-            // The receiver is gone when the request failed already.
-            let _ = piece_tx.blocking_send(Err(error));
-        }
-    });
+    let archive =
+        stream_archive(move |pieces| write(&root, &ignore, &in_archive, extra.as_ref(), pieces));
     Ok(ContextTar {
         dockerfile: name,
-        archive: Box::pin(ReceiverStream::new(piece_rx)),
+        archive,
     })
 }
 
@@ -129,32 +111,6 @@ pub(crate) fn read_ignore(root: &Path, dockerfile: &Dockerfile) -> Result<Patter
         }
     }
     Ok(PatternSet::default())
-}
-
-/// Hands what is written over in pieces; blocks when the engine reads slowly.
-struct Pieces {
-    piece_tx: mpsc::Sender<Result<Bytes, io::Error>>,
-    buffer: Vec<u8>,
-}
-
-impl Write for Pieces {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.buffer.extend_from_slice(bytes);
-        if self.buffer.len() >= PIECE_BYTES {
-            self.flush()?;
-        }
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        if self.buffer.is_empty() {
-            return Ok(());
-        }
-        let piece = std::mem::replace(&mut self.buffer, Vec::with_capacity(PIECE_BYTES));
-        self.piece_tx
-            .blocking_send(Ok(Bytes::from(piece)))
-            .map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))
-    }
 }
 
 fn write(

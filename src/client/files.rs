@@ -1,5 +1,6 @@
 //! Files in and out of containers, as tar archives. What goes into an archive is the caller's business.
 
+use std::io::{self, Write};
 use std::pin::Pin;
 
 use bollard::query_parameters::{
@@ -8,11 +9,62 @@ use bollard::query_parameters::{
 };
 use bytes::Bytes;
 use futures_util::{Stream, TryStreamExt as _};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 
 use crate::client::{Client, ClientError};
 
 /// A tar archive, piece by piece.
 pub(crate) type TarStream = Pin<Box<dyn Stream<Item = Result<Bytes, std::io::Error>> + Send>>;
+
+/// Pieces on their way to the engine.
+const CHANNEL_PIECES: usize = 16;
+const PIECE_BYTES: usize = 64 * 1024;
+
+/// Streams the archive that `write` writes, on a thread where it may block.
+pub(crate) fn stream_archive(
+    write: impl FnOnce(&mut Pieces) -> io::Result<()> + Send + 'static,
+) -> TarStream {
+    let (piece_tx, piece_rx) = mpsc::channel(CHANNEL_PIECES);
+    tokio::task::spawn_blocking(move || {
+        let mut pieces = Pieces {
+            piece_tx: piece_tx.clone(),
+            buffer: Vec::with_capacity(PIECE_BYTES),
+        };
+        let written = write(&mut pieces).and_then(|()| pieces.flush());
+        if let Err(error) = written {
+            // The receiver is gone when the request failed already.
+            let _ = piece_tx.blocking_send(Err(error));
+        }
+    });
+    Box::pin(ReceiverStream::new(piece_rx))
+}
+
+/// Hands what is written over in pieces; blocks when the engine reads slowly.
+pub(crate) struct Pieces {
+    piece_tx: mpsc::Sender<Result<Bytes, io::Error>>,
+    buffer: Vec<u8>,
+}
+
+impl Write for Pieces {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.buffer.extend_from_slice(bytes);
+        if self.buffer.len() >= PIECE_BYTES {
+            self.flush()?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        let piece = std::mem::replace(&mut self.buffer, Vec::with_capacity(PIECE_BYTES));
+        self.piece_tx
+            .blocking_send(Ok(Bytes::from(piece)))
+            .map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))
+    }
+}
 
 /// What stands at a path in a container.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,17 +1,10 @@
 //! Local files → an archive for a container, under the name that they get there.
 
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
-use bytes::Bytes;
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
-
-use crate::client::files::TarStream;
+use crate::client::files::{Pieces, TarStream, stream_archive};
 use crate::ops::OpError;
-
-const CHANNEL_PIECES: usize = 16;
-const PIECE_BYTES: usize = 64 * 1024;
 
 /// The folder of the container to extract in, and the name of the archive's top entry there (empty: the
 /// contents of a folder go right into it). `target_is_dir` is `None` when nothing is there.
@@ -51,19 +44,7 @@ pub(super) fn place(
 
 /// Streams `source` as an archive whose top entry is `name`.
 pub(super) fn archive(source: PathBuf, name: String) -> TarStream {
-    let (piece_tx, piece_rx) = mpsc::channel(CHANNEL_PIECES);
-    tokio::task::spawn_blocking(move || {
-        let mut pieces = Pieces {
-            piece_tx: piece_tx.clone(),
-            buffer: Vec::with_capacity(PIECE_BYTES),
-        };
-        let written = write(&source, &name, &mut pieces).and_then(|()| pieces.flush());
-        if let Err(error) = written {
-            // The receiver is gone when the request failed already.
-            let _ = piece_tx.blocking_send(Err(error));
-        }
-    });
-    Box::pin(ReceiverStream::new(piece_rx))
+    stream_archive(move |pieces| write(&source, &name, pieces))
 }
 
 fn write(source: &Path, name: &str, pieces: &mut Pieces) -> io::Result<()> {
@@ -76,32 +57,6 @@ fn write(source: &Path, name: &str, pieces: &mut Pieces) -> io::Result<()> {
         (false, _) => archive.append_path_with_name(source, name)?,
     }
     archive.finish()
-}
-
-/// Hands what is written over in pieces; blocks when the engine reads slowly.
-struct Pieces {
-    piece_tx: mpsc::Sender<Result<Bytes, io::Error>>,
-    buffer: Vec<u8>,
-}
-
-impl Write for Pieces {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.buffer.extend_from_slice(bytes);
-        if self.buffer.len() >= PIECE_BYTES {
-            self.flush()?;
-        }
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        if self.buffer.is_empty() {
-            return Ok(());
-        }
-        let piece = std::mem::replace(&mut self.buffer, Vec::with_capacity(PIECE_BYTES));
-        self.piece_tx
-            .blocking_send(Ok(Bytes::from(piece)))
-            .map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))
-    }
 }
 
 #[cfg(test)]
