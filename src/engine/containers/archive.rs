@@ -9,7 +9,7 @@ use rustix::fs::{FileType, readlinkat};
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::base::{Error, Result};
-use crate::engine::containers::mounts::MountSource;
+use crate::engine::containers::mounts::{MountPoint, MountSource};
 use crate::engine::containers::rootfs::{self, Access};
 use crate::engine::containers::view::View;
 use crate::engine::containers::{Containers, user};
@@ -212,16 +212,7 @@ impl Containers {
 
     /// The innermost bind or volume whose destination holds the path.
     fn mounted_over(&self, view: &View, path: &str) -> Option<(String, std::path::PathBuf)> {
-        let path = format!("/{}", path.trim_start_matches('/'));
-        let covering = view
-            .record
-            .mounts
-            .iter()
-            .filter(|point| {
-                path.strip_prefix(point.destination.as_str())
-                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-            })
-            .max_by_key(|point| point.destination.len())?;
+        let covering = covering(view, path)?;
         let source = match &covering.source {
             MountSource::Bind { path, .. } => std::path::PathBuf::from(path),
             MountSource::Volume { name, subpath, .. } => {
@@ -283,18 +274,21 @@ fn not_found(view: &View, path: &str) -> Error {
     ))
 }
 
-fn check_writable(view: &View, path: &str) -> Result<()> {
+/// The innermost mount whose destination holds the path.
+fn covering<'v>(view: &'v View, path: &str) -> Option<&'v MountPoint> {
     let path = format!("/{}", path.trim_start_matches('/'));
-    let covering = view
-        .record
+    view.record
         .mounts
         .iter()
         .filter(|point| {
             path.strip_prefix(point.destination.as_str())
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         })
-        .max_by_key(|point| point.destination.len());
-    match covering {
+        .max_by_key(|point| point.destination.len())
+}
+
+fn check_writable(view: &View, path: &str) -> Result<()> {
+    match covering(view, path) {
         Some(point) if point.read_only => {
             Err(Error::forbidden("mounted volume is marked read-only"))
         }

@@ -9,7 +9,7 @@ use crate::engine::containers::record::Record;
 use crate::engine::containers::state::{self, Admission, Request};
 use crate::engine::containers::validate::security_options;
 use crate::engine::containers::{Containers, Deps, names, rootfs, spec, user};
-use crate::oci::runtime_spec::{ConsoleSize, ProcessSpec, Rlimit};
+use crate::oci::runtime_spec::{ConsoleSize, ProcessSpec};
 use crate::shim::client::{AttachOptions, Attached, ExecSpec, StartErrorKind};
 
 pub(crate) use crate::shim::client::ExecProcess;
@@ -307,21 +307,7 @@ pub(crate) fn process_spec(
         .find(|path| !path.is_empty())
         .cloned()
         .unwrap_or_else(|| "/".to_owned());
-    let rlimits = record
-        .host
-        .resources
-        .ulimits
-        .iter()
-        .flatten()
-        .map(|limit| Rlimit {
-            name: limit
-                .name
-                .trim_start_matches("RLIMIT_")
-                .to_ascii_lowercase(),
-            soft: limit.soft,
-            hard: limit.hard,
-        })
-        .collect();
+    let rlimits = spec::rlimits(&record.host);
     Ok(ProcessSpec {
         args: exec.command.clone(),
         env: environment(record, exec, &resolved.home),

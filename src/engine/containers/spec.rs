@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use crate::engine::base::{Error, Result};
 use crate::engine::containers::config::{
-    Resources as Limits, SharedWith, ThrottleDevice, shared_with,
+    HostConfig, Resources as Limits, SharedWith, ThrottleDevice, shared_with,
 };
 use crate::engine::containers::record::Record;
 use crate::engine::containers::spec_mounts;
@@ -87,16 +87,9 @@ pub(crate) fn build(record: &Record, inputs: Inputs) -> Result<ContainerSpec> {
     })
 }
 
-fn process(record: &Record, inputs: &Inputs) -> Result<ProcessSpec> {
-    let (config, host) = (&record.config, &record.host);
-    let security = security_options(host)?;
-    let capabilities = capabilities(record, host.privileged)?;
-    let cwd = match config.working_dir.as_str() {
-        "" => "/".to_owned(),
-        path => path.to_owned(),
-    };
-    let rlimits = host
-        .resources
+/// The limits of a process, as `ulimits` has them.
+pub(super) fn rlimits(host: &HostConfig) -> Vec<Rlimit> {
+    host.resources
         .ulimits
         .iter()
         .flatten()
@@ -108,7 +101,18 @@ fn process(record: &Record, inputs: &Inputs) -> Result<ProcessSpec> {
             soft: limit.soft,
             hard: limit.hard,
         })
-        .collect();
+        .collect()
+}
+
+fn process(record: &Record, inputs: &Inputs) -> Result<ProcessSpec> {
+    let (config, host) = (&record.config, &record.host);
+    let security = security_options(host)?;
+    let capabilities = capabilities(record, host.privileged)?;
+    let cwd = match config.working_dir.as_str() {
+        "" => "/".to_owned(),
+        path => path.to_owned(),
+    };
+    let rlimits = rlimits(host);
     let console_size = match host.console_size {
         [0, _] | [_, 0] => None,
         [rows, columns] => Some(ConsoleSize { rows, columns }),
