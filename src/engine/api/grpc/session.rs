@@ -90,8 +90,19 @@ impl Session {
         metadata: HeaderMap,
     ) -> Result<(mpsc::Sender<Bytes>, Messages<Incoming>)> {
         let (frames, receiver) = mpsc::channel(QUEUED_FRAMES);
+        let messages = self.request(path, metadata, receiver).await?;
+        Ok((frames, messages))
+    }
+
+    /// Sends the head and the frames of a call; the answer's messages come out.
+    async fn request(
+        &self,
+        path: &str,
+        metadata: HeaderMap,
+        frames: mpsc::Receiver<Bytes>,
+    ) -> Result<Messages<Incoming>> {
         let mut request = Request::post(format!("http://session{path}"))
-            .body(wire::body_of(receiver))
+            .body(wire::body_of(frames))
             .map_err(|error| Error::system(error.to_string()))?;
         *request.headers_mut() = metadata;
         let headers = request.headers_mut();
@@ -105,7 +116,7 @@ impl Session {
         sender.ready().await.map_err(gone)?;
         let response = sender.send_request(request).await.map_err(gone)?;
         wire::check_status(response.headers())?;
-        Ok((frames, Messages::new(response.into_body())))
+        Ok(Messages::new(response.into_body()))
     }
 
     async fn unary(&self, path: &str, message: &[u8]) -> Result<Bytes> {
@@ -113,21 +124,7 @@ impl Session {
         let (frames, receiver) = mpsc::channel(1);
         let _ = frames.send(framed(message)).await;
         drop(frames);
-        let mut request = Request::post(format!("http://session{path}"))
-            .body(wire::body_of(receiver))
-            .map_err(|error| Error::system(error.to_string()))?;
-        let headers = request.headers_mut();
-        headers.insert(
-            http::header::CONTENT_TYPE,
-            HeaderValue::from_static("application/grpc"),
-        );
-        headers.insert(http::header::TE, HeaderValue::from_static("trailers"));
-        let mut sender = self.sender.clone();
-        let gone = |error: hyper::Error| Error::system(format!("call the build's client: {error}"));
-        sender.ready().await.map_err(gone)?;
-        let response = sender.send_request(request).await.map_err(gone)?;
-        wire::check_status(response.headers())?;
-        let mut messages = Messages::new(response.into_body());
+        let mut messages = self.request(path, HeaderMap::new(), receiver).await?;
         let first = messages.next().await?.unwrap_or_default();
         // The status comes after the message.
         while messages.next().await?.is_some() {}
