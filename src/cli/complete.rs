@@ -9,6 +9,7 @@ use clap_complete::ArgValueCandidates;
 use clap_complete::CompletionCandidate;
 use clap_complete::env::{CompleteEnv, Shells};
 
+use crate::cli::commands::ps::STATES;
 use crate::cli::error::{CliError, Outcome};
 use crate::cli::globals::Globals;
 use crate::cli::session::Session;
@@ -71,17 +72,7 @@ pub(crate) fn with_candidates(argument: Arg) -> Arg {
         "engine" => || words(&["bundled", "docker"]),
         "pull" if !argument.get_action().takes_values() => return argument,
         "rmi" => || words(&["local", "all"]),
-        "status" => || {
-            words(&[
-                "paused",
-                "restarting",
-                "removing",
-                "running",
-                "dead",
-                "created",
-                "exited",
-            ])
-        },
+        "status" => || words(&STATES),
         _ => return argument,
     };
     argument.add(ArgValueCandidates::new(candidates))

@@ -2,6 +2,7 @@
 //! writes them.
 
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
@@ -16,15 +17,15 @@ pub(crate) const PLUGIN_FOLDERS: [&str; 4] = [
     "/usr/libexec/docker/cli-plugins",
 ];
 
+/// The folder of the docker CLI's configuration, by the variables that `get` knows.
+pub(crate) fn config_dir_by(get: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    let set = |name: &str| get(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    set("DOCKER_CONFIG").or_else(|| set("HOME").map(|home| home.join(".docker")))
+}
+
 /// The folder of the docker CLI's configuration.
 pub(crate) fn config_dir(environment: &HashMap<String, String>) -> Option<PathBuf> {
-    let set = |name: &str| {
-        environment
-            .get(name)
-            .filter(|v| !v.is_empty())
-            .map(PathBuf::from)
-    };
-    set("DOCKER_CONFIG").or_else(|| set("HOME").map(|home| home.join(".docker")))
+    config_dir_by(|name| environment.get(name).map(OsString::from))
 }
 
 /// Endpoint of the context named by `DOCKER_CONTEXT` or by `currentContext` of config.json; None
@@ -101,13 +102,7 @@ fn endpoint_of(dir: &Path, name: &str) -> Result<String, ClientError> {
 
 /// The folder of the docker CLI's configuration, by the environment of a project.
 pub(crate) fn project_config_dir(environment: &crate::compose::model::Mapping) -> Option<PathBuf> {
-    let set = |name: &str| {
-        environment
-            .get(name)
-            .filter(|v| !v.is_empty())
-            .map(PathBuf::from)
-    };
-    set("DOCKER_CONFIG").or_else(|| set("HOME").map(|home| home.join(".docker")))
+    config_dir_by(|name| environment.get(name).map(OsString::from))
 }
 
 /// The proxy variables that the docker CLI's configuration gives to every container.

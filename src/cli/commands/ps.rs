@@ -42,7 +42,7 @@ pub(crate) struct Args {
     pub(crate) service_names: Vec<String>,
 }
 
-const STATES: [&str; 7] = [
+pub(crate) const STATES: [&str; 7] = [
     "paused",
     "restarting",
     "removing",
