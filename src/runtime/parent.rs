@@ -193,9 +193,8 @@ fn mount_rootfs(source: &RootfsSource) -> io::Result<OwnedFd> {
         } => {
             let lowers: Vec<&Path> = lowers.iter().map(AsRef::as_ref).collect();
             if *volatile {
-                // Left by the last volatile mount as a warning that its upper directory may miss writes, should the
-                // machine have crashed since. Who asked for this has nothing to lose.
-                let _ = std::fs::remove_dir_all(work.join("work/incompat"));
+                // Who asked for this has nothing to lose. A mark that stays fails the mount, which says so.
+                let _ = mount::clear_volatile_mark(work);
             }
             mount::overlay(&lowers, upper, work, *volatile)
         }

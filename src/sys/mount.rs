@@ -137,6 +137,15 @@ pub(crate) fn overlay(
     filesystem("overlay", &options, Attributes::default())
 }
 
+/// Removes the mark that a volatile overlay leaves in its work directory, as a warning that the upper directory may
+/// miss writes should the machine have crashed since. While it stands, no overlay mounts with that directory.
+pub(crate) fn clear_volatile_mark(work: &Path) -> io::Result<()> {
+    match std::fs::remove_dir_all(work.join("work/incompat")) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// A read-only overlay of `lowers`, topmost first.
 pub(crate) fn overlay_view(lowers: &[&Path]) -> io::Result<OwnedFd> {
     if let [only] = lowers {

@@ -178,6 +178,7 @@ async fn single_sample(container: &Arc<Container>, one_shot: bool) -> ApiResult 
     if one_shot || !view.run.state.has_process() {
         return Ok(respond::ok(&stats_view(&view, &first, None)));
     }
+    // A rate is what changes between two samples: the second is the API's, nothing is waited for.
     tokio::time::sleep(STATS_INTERVAL).await;
     let second = take(container).await?;
     Ok(respond::ok(&stats_view(&view, &second, Some(&first))))

@@ -19,8 +19,9 @@ use crate::engine::containers::state::{Happened, Request};
 use crate::engine::containers::view::NetworkView;
 use crate::engine::containers::{Deps, Reply, devices, network, user};
 use crate::engine::networks::{Sandbox, SandboxKind};
-use crate::oci::runtime_spec::{ContainerSpec, Namespace, RootfsSource, RootfsSpec};
+use crate::oci::runtime_spec::{ContainerSpec, Namespace, RootfsSource};
 use crate::shim::client::{LogOptions, Shim, ShimOptions, StartError, StartErrorKind};
+use crate::sys::mount;
 
 /// Things to take back, last first.
 #[derive(Default)]
@@ -250,7 +251,12 @@ fn prepare_parts(
     let image = deps.images.get(&record.image_id)?;
     let mut root = deps.images.snapshots().prepare(&record.id, &image)?;
     root.readonly = record.host.readonly_rootfs;
-    clear_volatile_mark(&root);
+    // The container was to be removed at its end: what a crash of the machine took is not missed.
+    if let RootfsSource::Overlay { work, .. } = &root.source
+        && let Err(error) = mount::clear_volatile_mark(work)
+    {
+        tracing::warn!(%error, work = %work.display(), "clear the volatile mark");
+    }
     let view = rootfs::open(&root, Access::Read)?;
     let accounts = rootfs::read_accounts(&view);
     let groups = record.host.group_add.clone().unwrap_or_default();
@@ -288,19 +294,6 @@ fn prepare_parts(
         link_env: network::link_environment(deps, record),
     };
     Ok((spec::build(record, inputs)?, network))
-}
-
-/// A volatile overlay leaves a mark that makes the next mount fail; its loss of data after a crash of the
-/// machine is not ours to fear here: the container was to be removed at its end.
-fn clear_volatile_mark(root: &RootfsSpec) {
-    if let RootfsSource::Overlay { work, .. } = &root.source {
-        let mark = work.join("work/incompat");
-        if mark.exists()
-            && let Err(error) = std::fs::remove_dir_all(&mark)
-        {
-            tracing::warn!(%error, path = %mark.display(), "clear the volatile mark");
-        }
-    }
 }
 
 fn shared_pid(deps: &Deps, mode: &str, what: &str) -> Result<Option<i32>> {
