@@ -54,6 +54,24 @@ pub(crate) struct Prepared {
 }
 
 impl UpOptions {
+    /// An `up` of these services (empty: all) without any flag.
+    pub(crate) fn plain(services: Vec<String>, images: ImageChoices) -> Self {
+        UpOptions {
+            services,
+            no_deps: false,
+            force_recreate: false,
+            no_recreate: false,
+            always_recreate_deps: false,
+            renew_anon_volumes: false,
+            remove_orphans: false,
+            scale: Vec::new(),
+            timeout: None,
+            wait: false,
+            wait_timeout: None,
+            images,
+        }
+    }
+
     fn converge_options(&self) -> Result<ConvergeOptions, OpError> {
         let conflict =
             |a: &str, b: &str| Err(OpError::failed(format!("{a} and {b} are incompatible")));

@@ -102,18 +102,8 @@ async fn rebuild(
     let project = ctx.project()?;
     let images = build::services(ctx, project, services, &build).await?;
     let up = UpOptions {
-        services: services.to_vec(),
         no_deps: true,
-        force_recreate: false,
-        no_recreate: false,
-        always_recreate_deps: false,
-        renew_anon_volumes: false,
-        remove_orphans: false,
-        scale: Vec::new(),
-        timeout: None,
-        wait: false,
-        wait_timeout: None,
-        images: ImageChoices::default(),
+        ..UpOptions::plain(services.to_vec(), ImageChoices::default())
     };
     up::run(ctx, &up).await?;
     if options.prune {

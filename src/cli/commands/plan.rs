@@ -48,18 +48,12 @@ pub(crate) async fn run(session: &Session, args: Args) -> Outcome {
     }
     let ctx = session.context(Need::Project, Display::default()).await?;
     let options = UpOptions {
-        services: args.services,
         no_deps: args.no_deps,
         force_recreate: args.force_recreate,
         no_recreate: args.no_recreate,
-        always_recreate_deps: false,
-        renew_anon_volumes: false,
         remove_orphans: args.remove_orphans,
         scale: args.scale,
-        timeout: None,
-        wait: false,
-        wait_timeout: None,
-        images: ImageChoices::default(),
+        ..UpOptions::plain(args.services, ImageChoices::default())
     };
     let planned = plan::run(&ctx, &options).await?;
     if args.format == "json" {

@@ -37,24 +37,12 @@ pub(crate) async fn run(session: &Session, args: Args) -> Outcome {
         ));
     }
     if !args.no_up {
-        let options = UpOptions {
-            services: args.services.clone(),
-            no_deps: false,
-            force_recreate: false,
-            no_recreate: false,
-            always_recreate_deps: false,
-            renew_anon_volumes: false,
-            remove_orphans: false,
-            scale: Vec::new(),
-            timeout: None,
-            wait: false,
-            wait_timeout: None,
-            images: ImageChoices {
-                build: true,
-                quiet_build: args.quiet,
-                ..ImageChoices::default()
-            },
+        let images = ImageChoices {
+            build: true,
+            quiet_build: args.quiet,
+            ..ImageChoices::default()
         };
+        let options = UpOptions::plain(args.services.clone(), images);
         up::run(&ctx, &options).await?;
     }
     let options = WatchOptions {
